@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from trimaran.api import errors
 from trimaran.api.errors import ERRORS, ApiError, StatusCode, StatusError, from_status
 
@@ -31,7 +32,7 @@ def test_no_two_errors_share_a_text() -> None:
 
 
 def test_just_these_leave_open_whether_the_request_was_done() -> None:
-    """docs on reliability: an answer is "surely failed" or "unknown", and the two must not be mixed up."""
+    """A failure is "surely not done" or "unknown"; taking one for the other does things twice, or never."""
     unknown = {error.__name__ for error in ERRORS.values() if not error.retry_safe}
     assert unknown == {
         "Canceled",
@@ -53,9 +54,7 @@ def test_just_these_leave_open_whether_the_request_was_done() -> None:
 def test_status_is_recognised_by_its_text() -> None:
     """etcd's server sends this one as UNKNOWN (util.go maps it to a client-side error); its client goes by the text."""
     error = from_status(StatusCode.UNKNOWN, "etcdserver: too many requests")
-    assert (
-        type(error) is errors.TooManyRequests if hasattr(errors, "TooManyRequests") else errors.RequestTooManyRequests
-    )
+    assert type(error) is errors.RequestTooManyRequests
     assert error.code is StatusCode.RESOURCE_EXHAUSTED
 
 

@@ -6,6 +6,7 @@ from itertools import product
 
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from trimaran.api.keyrange import END_OF_KEYS, KeyRange, from_bounds, prefix_end, prefix_range
 
 _BYTES = (0x00, 0x01, 0x61, 0xFE, 0xFF)
@@ -86,4 +87,5 @@ def test_point_is_what_a_request_without_range_end_names() -> None:
     assert KeyRange(b"k").is_point
     assert not KeyRange(b"k", b"k\0").is_point
     assert KeyRange(b"k").covers(KeyRange(b"k", b"k\0"))
-    assert "k" not in KeyRange(b"", END_OF_KEYS)
+    not_bytes: object = "k"
+    assert not_bytes not in KeyRange(b"", END_OF_KEYS)

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
 import trimaran.api
 
 _KERNEL = Path(trimaran.api.__path__[0]).parent.parent

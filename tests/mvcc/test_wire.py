@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.mvcc.messages import Event, KeyValue
 from trimaran.mvcc.wire import (
     DELETE,
     PUT,
@@ -24,31 +23,6 @@ from trimaran.mvcc.wire import (
     split_fields,
     varint,
 )
-
-
-def _messages() -> tuple[Any, Any]:
-    """KeyValue and Event classes of a pool of our own, from etcd's field numbers."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="kv.proto", package="p", syntax="proto3")
-    kv = file.message_type.add(name="KeyValue")
-    for number, name in enumerate(("key", "create_revision", "mod_revision", "version", "value", "lease"), 1):
-        kind = kinds.TYPE_BYTES if name in ("key", "value") else kinds.TYPE_INT64
-        kv.field.add(name=name, number=number, type=kind, label=kinds.LABEL_OPTIONAL)
-    event = file.message_type.add(name="Event")
-    event.field.add(name="type", number=1, type=kinds.TYPE_INT32, label=kinds.LABEL_OPTIONAL)
-    for number, name in ((2, "kv"), (3, "prev_kv")):
-        event.field.add(
-            name=name, number=number, type=kinds.TYPE_MESSAGE, type_name=".p.KeyValue", label=kinds.LABEL_OPTIONAL
-        )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
-    return (
-        message_factory.GetMessageClass(pool.FindMessageTypeByName("p.KeyValue")),
-        message_factory.GetMessageClass(pool.FindMessageTypeByName("p.Event")),
-    )
-
-
-KeyValue, Event = _messages()
 
 INT64 = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([2**n + d for n in range(63) for d in (-1, 0, 1)])
 REVISION = st.integers(1, 2**63 - 1) | st.sampled_from([2**n for n in range(63)])

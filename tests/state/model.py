@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.message import Message
-
 from trimaran.api import messages as pb
 from trimaran.api.errors import (
     ApiError,
@@ -207,7 +206,10 @@ class Model:
             C.LEASE: (kv.lease, compare.lease),
         }[compare.target]
         order = (have > want) - (have < want)  # type: ignore[operator]
-        return {C.EQUAL: order == 0, C.NOT_EQUAL: order != 0, C.GREATER: order > 0, C.LESS: order < 0}[compare.result]
+        held: bool = {C.EQUAL: order == 0, C.NOT_EQUAL: order != 0, C.GREATER: order > 0, C.LESS: order < 0}[
+            compare.result
+        ]
+        return held
 
     def check(self, chosen: tuple[bool, list[object]]) -> None:
         for op in chosen[1]:

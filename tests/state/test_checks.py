@@ -148,6 +148,8 @@ def test_txn_of_three_operations_at_most(txn: pb.TxnRequest, error: type[ApiErro
         ([nested([put(b"b")]), nested([delete(b"a", b"c")])], False),
         ([nested([put(b"a")]), nested([put(b"a")])], True),
         ([nested([nested([delete(b"a")])]), put(b"a")], True),
+        ([nested([], [delete(b"a")]), put(b"a")], True),
+        ([delete(b"x"), nested([put(b"q")]), nested([delete(b"a")]), put(b"a")], True),
         ([get(b"a"), put(b"a")], False),
     ],
 )

@@ -181,6 +181,19 @@ def test_kept_alive_lease_costs_no_log_entry_and_no_heap_growth() -> None:
     assert len(lessor._checkpoints) == 100
 
 
+def test_lease_granted_anew_under_an_old_id_leaves_nothing_of_the_old_in_the_heaps() -> None:
+    lessor = primary((1, 10))
+    for _ in range(50):
+        lessor.drop(1, WriteBatch())
+        lessor.now += 1.0
+        lessor.grant(1, 10, WriteBatch())
+    for _ in range(12):
+        lessor.now += 4.0
+        assert lessor.renew(1) == 10
+        assert (lessor.expired(10), lessor.due_checkpoints(10)) == ([], [])
+    assert (len(lessor._expiries), len(lessor._checkpoints)) == (1, 1)
+
+
 def test_lease_that_nobody_renews_is_checkpointed_at_half_its_ttl() -> None:
     lessor = primary((1, 10), (2, 1200), (3, 1))
     lessor.now = 104.9

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
-
 from trimaran.api import messages as pb
+from trimaran.api.errors import ApiError
 from trimaran.mvcc.batch import WriteBatch
 from trimaran.mvcc.hash import hash_kv
 from trimaran.mvcc.revision import Revision
@@ -17,6 +17,7 @@ from trimaran.state.entry import Kind, encode_entry
 from trimaran.state.machine import Machine, Outcome
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 KINDS: dict[type[Message], Kind] = {
     pb.PutRequest: Kind.PUT,
@@ -135,6 +136,27 @@ class World:
 
     def hash(self, revision: int = 0) -> int:
         return hash_kv(self.machine.store, revision).hash
+
+
+def drive(steps: Generator[None, None, T], between: Callable[[], object] | None = None) -> T:
+    """Run sliced work to its end, doing something else between two slices; what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        if between is not None:
+            between()
+
+
+def failing(call: Callable[[], object]) -> type[ApiError] | None:
+    """The kind of error a call ends in; None if it succeeds."""
+    try:
+        call()
+    except ApiError as error:
+        return type(error)
+    return None
 
 
 def keys(kvs: Sequence[pb.KeyValue]) -> list[bytes]:

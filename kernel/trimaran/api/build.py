@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
 from trimaran.api.stub import stub_text
 
 _API = Path(__file__).parent

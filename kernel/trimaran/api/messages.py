@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message_factory import GetMessageClass
+
 from trimaran.api.descriptors import FILES
 
 

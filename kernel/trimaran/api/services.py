@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from google.protobuf.descriptor_pb2 import MethodDescriptorProto
 from google.protobuf.message import Message
+
 from trimaran.api import messages
 from trimaran.api.descriptors import FILE_SET
 

@@ -1,7 +1,8 @@
 """The data directory: who may use it, and whose it is.
 
 Owns two small files beside the stores: `lock`, held with flock for as long as the directory is in use and naming the
-process that holds it, and `format`, which marks the directory as trimaran's and names the plugins whose stores it holds.
+process that holds it, and `format`, which marks the directory as trimaran's and names the plugins whose stores are
+in it.
 Knows nothing of what the stores write. The runtime opens the directory before any store, and closes it after the last.
 Invariants: a directory that is not ours is left exactly as it was found; `format` is replaced whole, never edited.
 """

@@ -32,23 +32,22 @@ class Compaction:
         previous = store.compact_revision
         complete = store.finished_compact_revision == previous
         store.schedule_compaction(revision)
-        self._set_up(store, revision)
         # A hash that does not cover all since the previous compaction is not worth keeping (etcd 15919).
-        if hashed and complete:
-            self._hash = RecordHash(store, previous, revision, counts_tombstone=True)
+        covers = hashed and complete
+        self._set_up(store, revision, RecordHash(store, previous, revision, counts_tombstone=True) if covers else None)
 
-    def _set_up(self, store: Store, revision: int) -> None:
+    def _set_up(self, store: Store, revision: int, work: RecordHash | None) -> None:
         self.revision = revision
         self.done = False
         self._store = store
-        self._hash: RecordHash | None = None
+        self._hash = work
         self._hashed: KeyValueHash | None = None
         self._keys: list[bytes] | None = None
 
     @classmethod
     def _scheduled(cls, store: Store) -> Compaction:
         compaction = cls.__new__(cls)
-        compaction._set_up(store, store.compact_revision)
+        compaction._set_up(store, store.compact_revision, None)
         return compaction
 
     def step(self, records_max: int) -> bool:

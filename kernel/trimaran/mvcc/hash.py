@@ -1,7 +1,7 @@
 """Hashes of the history, equal on every member and equal to etcd's for the same history.
 
-HashKV is CRC-32C over the word "key" and then, in order, each record's 17 or 18 key bytes and its KeyValue. Which records
-count depends on the revision r asked for and the compaction revision c:
+HashKV is CRC-32C over the word "key" and then, in order, each record's 17 or 18 key bytes and its KeyValue. Which
+records count depends on the revision r asked for and the compaction revision c:
 * above c, up to r: all of them;
 * up to c: those that r still sees, tombstones never. Where r sees no key at all, etcd skips none instead, so there it
   is what c sees (that is what a finished compaction leaves).
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import google_crc32c
+
 from trimaran.mvcc.errors import CompactedRevision, FutureRevision
 from trimaran.mvcc.revision import Revision, revision_key
 from trimaran.mvcc.store import SLICE_RECORDS, KeyValueHash, Store
@@ -63,7 +64,7 @@ class RecordHash:
         return done
 
     def _add(self, record: Revision, seen: list[bytes], unseen: list[bytes]) -> None:
-        main, sub, key, tombstone = record.main, record.sub, record.key, record.tombstone
+        main, sub, tombstone = record.main, record.sub, record.tombstone
         compacted = main <= self.compact_revision
         if compacted and tombstone:
             return

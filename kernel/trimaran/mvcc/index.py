@@ -17,6 +17,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 
 from sortedcontainers import SortedList
+
 from trimaran.mvcc import history
 from trimaran.mvcc.census import Census
 from trimaran.mvcc.revision import Revision

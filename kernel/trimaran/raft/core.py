@@ -46,6 +46,7 @@ from trimaran.raft.types import (
 
 _FROM_LEADER = (MessageKind.APPEND, MessageKind.HEARTBEAT, MessageKind.SNAPSHOT)
 _VOTES = (MessageKind.VOTE, MessageKind.PRE_VOTE)
+_VOTE_RESPONSES = (MessageKind.VOTE_RESPONSE, MessageKind.PRE_VOTE_RESPONSE)
 
 
 class Raft:
@@ -68,8 +69,10 @@ class Raft:
         applied: int,
         random: Randomness,
     ) -> None:
-        """Everything given is durable. `log_start` is the (index, term) that `entries` follow; `conf` is as of `applied`.
+        """Everything given is durable. `log_start` is the (index, term) that `entries` follow.
 
+        `conf` is the configuration as of `applied`. The members of a new cluster all start with its first one and
+        applied 0; one that joins later starts with an empty one, and is sent a snapshot before anything else.
         Raises ValueError where the parts contradict each other: something of them was lost.
         """
         self.id = config.id
@@ -246,8 +249,10 @@ class Raft:
             raise NoLeader(f"no leader in term {self.term}")
 
     def transfer_leader(self, to: int) -> None:
-        """Hand leadership to `to`; a follower forwards the wish. Given up after election_ticks; proposals are dropped
-        meanwhile. Raises NoLeader, or on a leader TransferRefused."""
+        """Hand leadership to `to`; a follower forwards the wish.
+
+        Proposals are dropped meanwhile; given up after election_ticks. Raises NoLeader, or on a leader TransferRefused.
+        """
         if self._leadership is not None:
             if self._leadership.transfer(to):
                 self._elapsed_ticks = 0
@@ -286,10 +291,12 @@ class Raft:
         if self._leadership is not None:
             self._leadership.entries_durable()
             self._take_answers(self._leadership)
-        elif hard_state is not None and self.role is Role.CANDIDATE:
-            # A candidate counts its own vote once it can no longer forget it.
-            if hard_state.term == self.term and hard_state.vote == self.id:
-                self._count_vote(self.id, granted=True)
+        elif (
+            hard_state is not None
+            and self.role is Role.CANDIDATE
+            and (hard_state.term, hard_state.vote) == (self.term, self.id)
+        ):
+            self._count_vote(self.id, granted=True)  # its own vote counts once it can no longer be forgotten
 
     def applied_to(self, index: int) -> None:
         """Committed entries up to `index` are applied. Raises ValueError beyond what was handed out."""
@@ -377,7 +384,7 @@ class Raft:
             log.write_given(ready.number, ready.hard_state, ready.snapshot)
 
     def _take_messages_after_persist(self, ready: Ready) -> None:
-        """They promise all that is in the log now, so they wait for the newest write, this Ready's or an earlier one's."""
+        """They promise all that is in the log now, so they wait for the newest write given out."""
         if not self._messages_after_persist:
             return
         if ready.must_sync:
@@ -421,10 +428,10 @@ class Raft:
             self._step_from_leader(message)
         elif self._leadership is not None:
             self._step_leader(self._leadership, message)
+        elif kind in _VOTE_RESPONSES:
+            self._step_vote(message)
         elif self.role is Role.FOLLOWER:
             self._step_follower(message)
-        else:
-            self._step_candidate(message)
 
     def _newer_term(self, message: Message) -> bool:
         """Adopt the term where the message calls for it; False for a message to be ignored."""
@@ -522,11 +529,14 @@ class Raft:
             # No pre-vote, and the others' leases do not count: the leader itself has asked for it.
             self._campaign(Role.CANDIDATE, force=True)
 
-    def _step_candidate(self, message: Message) -> None:
-        if self.role is Role.PRE_CANDIDATE:
-            if message.kind is MessageKind.PRE_VOTE_RESPONSE:
-                self._count_vote(message.sender, granted=not message.reject)
-        elif message.kind is MessageKind.VOTE_RESPONSE:
+    def _step_vote(self, message: Message) -> None:
+        # A leader that removes itself steps down when it applies that, and the others may not have heard that it is
+        # committed. If its log is longer it refuses them its vote, which they believe they need, for ever. So a refusal
+        # says what is committed; that is true whoever says it.
+        if message.reject and self._log.matches(message.commit, message.log_term):
+            self._log.commit_to(message.commit)
+        expected = MessageKind.PRE_VOTE_RESPONSE if self.role is Role.PRE_CANDIDATE else MessageKind.VOTE_RESPONSE
+        if self.role is not Role.FOLLOWER and message.kind is expected:
             self._count_vote(message.sender, granted=not message.reject)
 
     # The follower's side.
@@ -535,7 +545,11 @@ class Raft:
         """Source: paper 5.3, figure 2 (AppendEntries); the hint of a refusal is etcd-io/raft's (behaviour)."""
         log, entries = self._log, message.entries
         self._check_entries(message)
-        if message.index < log.commit:
+        if not self._membership.conf.voters:
+            # It has just joined, with nothing. Changes in the log are changes to a configuration that it does not know,
+            # and applying them to none at all could make it a quorum of its own.
+            self._refuse_append(message, 0, 0, force=True)
+        elif message.index < log.commit:
             self._answer_append(message, log.commit)  # a late message: all of that is settled
         elif log.matches(message.index, message.log_term):
             log.accept(entries)
@@ -544,18 +558,7 @@ class Raft:
             self._answer_append(message, last)
         else:
             hint, term = log.find_conflict(min(message.index, log.last_index), message.log_term)
-            self._send_durably(
-                Message(
-                    MessageKind.APPEND_RESPONSE,
-                    to=message.sender,
-                    sender=self.id,
-                    term=self.term,
-                    index=message.index,
-                    reject=True,
-                    reject_hint=hint,
-                    log_term=term,
-                )
-            )
+            self._refuse_append(message, hint, term, force=False)
 
     def _check_entries(self, message: Message) -> None:
         index, term = message.index, message.log_term
@@ -570,6 +573,21 @@ class Raft:
     def _answer_append(self, message: Message, index: int) -> None:
         self._send_durably(
             Message(MessageKind.APPEND_RESPONSE, to=message.sender, sender=self.id, term=self.term, index=index)
+        )
+
+    def _refuse_append(self, message: Message, hint: int, hint_term: int, *, force: bool) -> None:
+        self._send_durably(
+            Message(
+                MessageKind.APPEND_RESPONSE,
+                to=message.sender,
+                sender=self.id,
+                term=self.term,
+                index=message.index,
+                reject=True,
+                reject_hint=hint,
+                log_term=hint_term,
+                force=force,
+            )
         )
 
     def _heartbeat(self, message: Message) -> None:
@@ -619,8 +637,21 @@ class Raft:
 
     def _answer_vote(self, message: Message, kind: MessageKind, *, granted: bool) -> None:
         """A vote is given for the term asked about, and refused in one's own."""
-        term = message.term if granted else self.term
-        self._send_durably(Message(kind, to=message.sender, sender=self.id, term=term, reject=not granted))
+        if granted:
+            self._send_durably(Message(kind, to=message.sender, sender=self.id, term=message.term))
+            return
+        commit = self._log.commit
+        self._send_durably(
+            Message(
+                kind,
+                to=message.sender,
+                sender=self.id,
+                term=self.term,
+                commit=commit,
+                log_term=self._log.term(commit),
+                reject=True,
+            )
+        )
 
     def _may_campaign(self) -> bool:
         log = self._log
@@ -682,10 +713,10 @@ class Raft:
         self._reset_timer()
 
     def _become_follower(self, term: int, leader: int) -> None:
-        self._become(Role.FOLLOWER)
         if term != self.term:
             self.term = term
             self.vote = 0
+        self._become(Role.FOLLOWER)
         self.leader = leader
 
     def _become_leader(self) -> None:

@@ -1,8 +1,8 @@
-"""One term of leadership: replication, commitment, reads, transfer. Made when an election is won, dropped with the role.
+"""One term of leadership: replication, commitment, reads, transfer.
 
-Owns what only a leader knows (progress of each member, reads that wait, who leadership is handed to). Does not change
-term or role: methods that find the term of leadership over say so, and core.py acts on it. Appends and heartbeats are
-not sent as their causes come in but gathered by `flush`, so that one message carries everything of a turn.
+Made when an election is won, dropped with the role. Owns what only a leader knows: progress of each member, reads that
+wait, who leadership is handed to. Does not change term or role; core.py does. Appends and heartbeats are not sent as
+their causes come in but gathered by `flush`, so that one message carries everything of a turn.
 Invariants: the leader's own progress is what is durable on its disk; only entries of its own term are committed by
 counting (paper 5.4.2); one configuration change is in flight at a time.
 Source: Raft paper 5.3, 5.4.2, 6, thesis 3.10, 4.1, 6.4; etcd-io/raft raft.go stepLeader (behaviour).
@@ -137,7 +137,7 @@ class Leadership:
             return
         if not message.reject and message.index > self._log.last_index:
             raise ProtocolError(
-                f"{message.sender:x} acknowledges entry {message.index}; this leader's log ends at {self._log.last_index}"
+                f"{message.sender:x} acknowledges entry {message.index}, the log here ends at {self._log.last_index}"
             )
         progress.active = True
         if message.reject:
@@ -148,6 +148,9 @@ class Leadership:
             self._append_accepted(progress)
 
     def _append_rejected(self, progress: Progress, message: Message) -> None:
+        if message.force and progress.match == 0 and progress.state is not ProgressState.SNAPSHOT:
+            progress.bare = self.dirty = True
+            return
         hint = message.reject_hint
         if message.log_term:
             hint, _ = self._log.find_conflict(hint, message.log_term)
@@ -345,7 +348,7 @@ class Leadership:
             return False
         log = self._log
         previous = progress.next - 1
-        if previous < log.start_index:
+        if previous < log.start_index or progress.bare:
             return self._send_snapshot(progress)
         entries: list[Entry] = []
         size = 0
@@ -371,7 +374,7 @@ class Leadership:
         meta = self._membership.snapshot(self._log)
         # A member that is not there would hold a stream open for nothing; one that the snapshot does not know of
         # would refuse it.
-        if not progress.active or progress.id not in meta.conf.members():
+        if not progress.active or progress.id not in meta.conf.members() or not meta.index:
             return False
         progress.become_snapshot(meta.index)
         self._send(Message(MessageKind.SNAPSHOT, to=progress.id, sender=0, snapshot=meta))

@@ -179,7 +179,7 @@ class Log:
         index = entry.index
         if index <= self.commit:
             raise ProtocolError(
-                f"entry {entry.term}/{index} contradicts {self.term(index)}/{index}, committed here (up to {self.commit})"
+                f"entry {entry.term}/{index} contradicts {self.term(index)}/{index}; committed up to {self.commit}"
             )
         del self.entries[index - self.start_index - 1 :]
         self.durable = min(self.durable, index - 1)
@@ -193,7 +193,7 @@ class Log:
             return
         if index > self.last_index:
             raise ProtocolError(
-                f"entry {index} is committed but the log ends at {self.last_index}: this member has lost a part of its log"
+                f"entry {index} is committed but the log ends at {self.last_index}: this member has lost log entries"
             )
         self.commit = index
 

@@ -28,11 +28,12 @@ class MessageKind(IntEnum):
 
     PROPOSE = 1  # entries (kind and data count; the leader gives term and index); term is 0
     APPEND = 2  # entries that follow (index, log_term); commit
-    APPEND_RESPONSE = 3  # index: the log matches up to here; or reject, index asked about, reject_hint, log_term
+    APPEND_RESPONSE = 3  # index: the log matches up to here; or reject, index asked about, reject_hint, log_term;
+    # force with reject: the member has no configuration and needs a snapshot
     VOTE = 4  # index and log_term of the candidate's last entry; force: leadership is handed over
-    VOTE_RESPONSE = 5  # reject
+    VOTE_RESPONSE = 5  # or reject, with (commit, log_term) of the last entry the voter knows to be committed
     PRE_VOTE = 6  # as VOTE, for the term the candidate would start; nobody changes term for it
-    PRE_VOTE_RESPONSE = 7  # reject
+    PRE_VOTE_RESPONSE = 7  # as VOTE_RESPONSE
     HEARTBEAT = 8  # commit, at most what the receiver is known to hold; index: newest read waiting, 0 for none
     HEARTBEAT_RESPONSE = 9  # index as in the heartbeat
     SNAPSHOT = 10  # snapshot; the state itself is streamed beside it
@@ -233,4 +234,5 @@ def _decode_meta(data: bytes, at: int) -> tuple[SnapshotMeta, int]:
     for length in lengths:
         groups.append(Struct(f">{length}Q").unpack_from(data, at))
         at += 8 * length
-    return SnapshotMeta(index, term, ConfState(*groups, auto_leave=auto_leave)), at
+    voters, learners, voters_outgoing, learners_next = groups
+    return SnapshotMeta(index, term, ConfState(voters, learners, voters_outgoing, learners_next, auto_leave)), at

@@ -60,6 +60,7 @@ class Progress:
         next: the first entry of the next append.
         sent_commit: the highest commit index it was told of.
         paused: no append goes out until an answer or the next heartbeat's answer comes.
+        bare: it has no configuration yet, so entries mean nothing to it: it is to be sent a snapshot.
         forced: one append goes out even if it is empty, to learn where the logs stand.
         retry: the next heartbeat's answer may force an append; once per heartbeat interval.
         active: it was heard from since the last quorum check.
@@ -68,6 +69,7 @@ class Progress:
 
     __slots__ = (
         "active",
+        "bare",
         "forced",
         "id",
         "inflights",
@@ -87,6 +89,7 @@ class Progress:
         self.sent_commit = 0
         self.state = ProgressState.PROBE
         self.paused = False
+        self.bare = False
         self.forced = False
         self.retry = False
         self.active = active
@@ -112,7 +115,7 @@ class Progress:
         self._enter(ProgressState.SNAPSHOT, index + 1)
         self.pending_snapshot = index
         self.sent_commit = index
-        self.forced = False
+        self.bare = self.forced = False
 
     def sent(self, entries: int, size_bytes: int, commit: int) -> None:
         """An append with that many entries from `next` on has left."""

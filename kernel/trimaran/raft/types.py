@@ -91,7 +91,7 @@ class ConfState(NamedTuple):
 class SnapshotMeta(NamedTuple):
     """Which log prefix a snapshot of the state stands for: up to and including (index, term), under `conf`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # Raft's word for it; nobody looks for a place in this tuple
     term: int
     conf: ConfState
 
@@ -113,7 +113,7 @@ class SoftState(NamedTuple):
 class ReadState(NamedTuple):
     """A read that asked with `context` is linearizable once the reader has applied `index`."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # as in SnapshotMeta
     context: bytes
 
 

@@ -65,12 +65,12 @@ class Node:
         self._stopping = False
         self._log_busy = False
         self._written: list[LogWrite] = []
-        self._state_busy = False
+        self._commits = 0
         self._state_since = 0.0
         self._cut_asked = False
         member.wake = self._signal.set
         spool_dir = config.data_dir if stores.data_dir is not None else None
-        self.methods: Mapping[str, Method] = all_methods(member, StoreWork(stores, spool_dir))
+        self.methods: Mapping[str, Method] = all_methods(member, StoreWork(stores, spool_dir, self.flush_state))
         member.api_version = api_version(served_paths(self.methods))
 
     # What a frontend is given (hooks.frontend.Served).
@@ -96,19 +96,18 @@ class Node:
 
     async def run(self) -> None:
         """Turn until cancelled. Raises NodeError when a store has failed."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._tick)
-            while True:
-                await self._signal.wait()
-                self._turn()
-                if self.member.background():
-                    self._signal.set()
-                for flush in self._flushes:
-                    flush()
-                if self._failure is not None:
-                    raise self._failure
+        while True:
+            await self._signal.wait()
+            self._turn()
+            if self.member.background():
+                self._signal.set()
+            for flush in self._flushes:
+                flush()
+            if self._failure is not None:
+                raise self._failure
 
-    async def _tick(self) -> None:
+    async def tick(self) -> None:
+        """Tell the member that time passes, until cancelled."""
         while True:
             await trio.sleep(self.config.heartbeat_interval_s)
             self.member.tick(trio.current_time())
@@ -147,10 +146,15 @@ class Node:
         size = self.member.unsaved
         if not size:
             self._state_since = trio.current_time()
-        elif not self._state_busy and self._failure is None:
+        elif not self._commits and self._failure is None:
             waited = trio.current_time() - self._state_since
             if size >= _STATE_RECORDS or waited >= _STATE_DELAY_S or self._stopping:
                 self._start_commit()
+
+    def flush_state(self) -> None:
+        """Hand everything applied so far to the state's thread: work submitted to it from now on sees it."""
+        if self.member.unsaved and self._failure is None:
+            self._start_commit()
 
     def _start_commit(self) -> None:
         """Commit what has gathered; where the log has grown long, also make the state durable so that it may be cut."""
@@ -164,14 +168,14 @@ class Node:
                 state.sync()
             return state.size()
 
-        self._state_busy = True
+        self._commits += 1
         self._state_since = trio.current_time()
         self._stores.state_worker.submit(job, partial(self._state_committed, batch, cut))
 
     def _state_committed(
         self, batch: WriteBatch, cut: tuple[int, int] | None, result: tuple[int, int] | Exception
     ) -> None:
-        self._state_busy = False
+        self._commits -= 1
         if isinstance(result, Exception):
             self._fail("state", result)
         else:
@@ -241,18 +245,21 @@ class Node:
             await checkpointed.wait()
         self._stopping = True
         self._signal.set()
-        while self._failure is None and (self._state_busy or self.member.unsaved):
+        while self._failure is None and (self._commits or self.member.unsaved):
             self._signal.set()
             await trio.sleep(0.001)
         self.member.stop(errors.Stopped())
 
 
 @asynccontextmanager
-async def open_node(config: NodeConfig, *, plugins: Plugins | None = None, log: Logger | None = None) -> AsyncIterator[Node]:
+async def open_node(
+    config: NodeConfig, *, plugins: Plugins | None = None, log: Logger | None = None
+) -> AsyncIterator[Node]:
     """Open the data directory, load the member, elect, serve; on leaving, stop in order and close.
 
     The body runs once the member has a leader and its listeners answer. Raises StorageError, PluginError, FrontendError
-    before the body, NodeError out of it when a store fails.
+    before the body. A store that fails cancels the body and raises NodeError out of it; what the body itself raises comes
+    out as it is.
     """
     plugins = plugins or Plugins()
     log = log if log is not None else structlog.get_logger("trimaran", member=config.name)
@@ -263,18 +270,30 @@ async def open_node(config: NodeConfig, *, plugins: Plugins | None = None, log: 
         auto_compaction.start(member)
         if config.listen_client_urls:
             node.open_frontend(plugins)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(node.run)
-            await node.lead()
-            for frontend in node.frontends:
-                nursery.start_soon(frontend.serve)
-            yield node
-            with trio.CancelScope(shield=True):
-                await node.stop()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(node.run)
+                nursery.start_soon(node.tick)
+                await node.lead()
+                for frontend in node.frontends:
+                    nursery.start_soon(frontend.serve)
+                yield node
+                with trio.CancelScope(shield=True):
+                    await node.stop()
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _only(group) from None
     finally:
         with trio.CancelScope(shield=True):
             await stores.close()
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one exception in a group of one, however deep; that there is a nursery inside is nobody's business."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 __all__ = ["Node", "NodeError", "open_node"]

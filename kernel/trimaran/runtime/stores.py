@@ -77,17 +77,22 @@ def _options(config: NodeConfig, plugin: StoragePlugin) -> StorageOptions:
 
 
 class StoreWork:
-    """Long work on the state store, on its thread: what the member knows as its StorePort."""
+    """Long work on the state store, on its thread: what the member knows as its StorePort.
 
-    def __init__(self, stores: Stores, spool_dir: Path | None) -> None:
+    `flush` hands the store what has been applied and not committed yet: a snapshot holds every acknowledged write.
+    """
+
+    def __init__(self, stores: Stores, spool_dir: Path | None, flush: Callable[[], None]) -> None:
         self._stores = stores
         self._spool_dir = spool_dir
+        self._flush = flush
 
     def defragment(self, done: Callable[[Exception | None], None]) -> None:
         self._stores.state_worker.submit(self._stores.state.defragment, done)
 
     def snapshot(self, done: Callable[[SpooledSnapshot | Exception], None]) -> None:
         worker = self._stores.state_worker
+        self._flush()
 
         def spool() -> SpooledSnapshot:
             return SpooledSnapshot(worker, self._stores.state, self._spool_dir)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
 from google.protobuf.message import DecodeError
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import ApiError, Compacted, FutureRev, LeaseNotFound
 from trimaran.mvcc.batch import WriteBatch

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pluggy
-from trimaran.hooks.storage import LogStore, StateStore, StorageOptions, StoragePlugin
 
+from trimaran.hooks.storage import LogStore, StateStore, StorageOptions, StoragePlugin
 from trimaran_memory.log import LogImage, MemoryLog
 from trimaran_memory.state import MemoryState, StateImage
 

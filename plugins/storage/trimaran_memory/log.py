@@ -17,7 +17,7 @@ from trimaran.raft import Entry, HardState
 class LogImage:
     """What a log holds, apart from whoever has it open."""
 
-    hard_state: HardState = HardState()
+    hard_state: HardState = field(default_factory=HardState)
     start_index: int = 0
     start_term: int = 0
     entries: list[Entry] = field(default_factory=list)

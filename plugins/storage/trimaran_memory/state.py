@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sortedcontainers import SortedDict
+
 from trimaran.hooks.storage import StoreSize
 from trimaran.mvcc.batch import WriteBatch
 from trimaran.mvcc.revision import Revision
 
-#: Bits of a record's integer that hold `sub`. Python's integers have no end, so neither part can overflow into the other
-#: short of 2**64 changes in one transaction.
+#: Bits of a record's integer that hold `sub`. Python's integers have no end, so `main` has all the room it wants.
 _SUB_BITS = 64
 #: Pairs or records a snapshot reads at a time, under the lock: a page is some 100 us.
 _PAGE = 500

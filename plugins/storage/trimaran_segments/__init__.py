@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pluggy
-from trimaran.hooks.storage import LogStore, StorageOptions, StoragePlugin
 
+from trimaran.hooks.storage import LogStore, StorageOptions, StoragePlugin
 from trimaran_segments.log import SEGMENT_BYTES, SegmentLog
 
 __all__ = ["SegmentLog", "SegmentsOptions", "trimaran_storage"]

@@ -69,7 +69,7 @@ def write_all(files: FileSystem, fd: int, data: bytes, offset: int) -> None:
 
 
 def fill_zeros(files: FileSystem, fd: int, size: int) -> None:
-    """Give a new file its blocks by writing them. fallocate is quicker here, and then each sync has metadata to move."""
+    """Give a new file its blocks by writing them: after fallocate each sync would have metadata to move."""
     for offset in range(0, size, len(_ZEROS)):
         write_all(files, fd, _ZEROS[: size - offset], offset)
     files.fsync(fd)

@@ -18,11 +18,15 @@ Sequence numbers count the records of the log, over all segments, without a gap.
 
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from struct import Struct, error
 from typing import NamedTuple
 
 import google_crc32c
+
 from trimaran.raft import Entry, EntryKind, HardState
 
 MAGIC = b"trimlog\n"
@@ -43,8 +47,6 @@ _HARD_STATE = Struct("<QQQ")
 _ENTRY = Struct("<QIB3x")
 _ALIGN = 8
 _KINDS = {kind.value: kind for kind in EntryKind}
-#: How far past the expected number a sequence may be in a record that is found behind a bad one.
-_SEQUENCE_SPAN = 1 << 32
 
 
 class NewerFormatError(ValueError):
@@ -85,20 +87,25 @@ def decode_header(data: bytes) -> Header:
         raise ValueError("the header fails its checksum")
     if version != VERSION:
         raise NewerFormatError(f"format version {version}, this plugin knows {VERSION}")
-    return Header(*fields[:7], HardState(*fields[7:]))
+    file_bytes, number, nonce, first_sequence, base_index, start_index, start_term, *promise = fields
+    hard_state = HardState(*promise)
+    return Header(file_bytes, number, nonce, first_sequence, base_index, start_index, start_term, hard_state)
 
 
-class Append(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Append:
     entries: list[Entry]
     hard_state: HardState | None
 
 
-class Start(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Start:
     index: int
     term: int
 
 
-class Reset(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Reset:
     index: int
     term: int
     hard_state: HardState
@@ -184,7 +191,7 @@ def body_at(data: bytes, seed: int, offset: int) -> tuple[int, bytes] | None:
 
 
 def records(data: bytes, header: Header) -> Iterator[tuple[int, bytes]]:
-    """Offset and body of each record from the segment's first on, until one is not valid or not the next in sequence."""
+    """Offset and body of each record from the first on, until one is not valid or not the next in sequence."""
     seed, offset, expected = header.seed, HEADER_BYTES, header.first_sequence
     while (found := body_at(data, seed, offset)) is not None and found[0] == expected:
         yield offset, found[1]
@@ -192,20 +199,25 @@ def records(data: bytes, header: Header) -> Iterator[tuple[int, bytes]]:
         expected += 1
 
 
+def record_begun(data: bytes, offset: int, sequence: int) -> bool:
+    """Whether a record of this sequence was at least begun here. What an earlier life of the file left was not it."""
+    return offset + _RECORD.size <= len(data) and _RECORD.unpack_from(data, offset)[2] == sequence
+
+
 def record_behind(data: bytes, seed: int, offset: int, sequence: int) -> int | None:
-    """Offset of a valid record somewhere behind a bad one at `offset` that had this sequence; None where there is none.
+    """Offset of a valid record at or behind `offset`, where the one of this sequence should be and is not; or None.
 
     A crash tears the last record only, for each was synced before the next was begun. So a record behind a bad one
     means that stored bytes have changed.
     """
-    # Most of a tail is zeros that were never written to.
-    end = len(data[offset:].rstrip(b"\0")) + offset
-    for at in range(offset + _ALIGN, end, _ALIGN):
-        if at + _RECORD.size > len(data):
-            break
-        _, size, found = _RECORD.unpack_from(data, at)
-        # Only then the checksum, which costs as much as the record is long.
-        plausible = sequence < found < sequence + _SEQUENCE_SPAN and _BODY.size <= size <= len(data) - at
-        if plausible and body_at(data, seed, at) is not None:
+    end = len(data) - len(data) % _ALIGN
+    words = array("Q", data[offset:end])
+    if sys.byteorder == "big":
+        words.byteswap()
+    # By the sequence first: a checksum costs as much as the record is long, and a file has two million places to try.
+    highest = sequence + len(data) // record_bytes(_BODY.size)
+    for place in [place for place, word in enumerate(words) if sequence < word <= highest]:
+        at = offset + (place - 1) * _ALIGN
+        if at >= offset and body_at(data, seed, at) is not None:
             return at
     return None

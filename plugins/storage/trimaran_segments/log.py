@@ -22,18 +22,20 @@ from pathlib import Path
 
 from trimaran.hooks.storage import LogContents, StorageCorruptError, StorageError, StorageForeignError
 from trimaran.raft import Entry, HardState
-
 from trimaran_segments.files import FileSystem, fill_zeros, write_all
 from trimaran_segments.format import (
     HEADER_BYTES,
+    Append,
     Header,
     NewerFormatError,
+    Reset,
     decode_body,
     decode_header,
     encode_append,
     encode_record,
     encode_reset,
     encode_start,
+    record_begun,
     record_behind,
     record_bytes,
     records,
@@ -108,6 +110,7 @@ class SegmentLog:
                 self._begin_segment(0)
                 return LogContents(self._hard_state, 0, 0, [])
             self._settle()
+            self._retire()
         except OSError as error:
             self._failure = f"{self._directory}: {error} while loading the log"
             raise StorageError(self._failure) from error
@@ -127,7 +130,8 @@ class SegmentLog:
                     replay.check_header(header)
                     self._segments[-1].last_index = replay.last_index
             except ValueError as error:
-                raise StorageCorruptError(f"{path} offset 0: {error}") from error
+                ended = self._segments[-1].path
+                raise StorageCorruptError(f"{ended} offset {self._offset}: bad end before {path}: {error}") from error
             segment = _Segment(path, header, header.seed)
             self._segments.append(segment)
             self._replay_segment(replay, segment, data, last=number == numbers[-1])
@@ -157,7 +161,10 @@ class SegmentLog:
         for offset, body in records(data, segment.header):
             try:
                 record = decode_body(body)
-                self._supersede(replay.last_index, getattr(record, "entries", None) or [])
+                if isinstance(record, Append):
+                    self._supersede(replay.last_index, record.entries)
+                elif isinstance(record, Reset):
+                    self._supersede_all()
                 replay.apply(record)
             except NewerFormatError as error:
                 raise StorageForeignError(f"{segment.path} offset {offset}: {error}: use the newer release") from error
@@ -170,7 +177,7 @@ class SegmentLog:
                 f"{segment.path} offset {offset}: bad record before a valid one at {behind}; restore the member"
             )
         self._offset = offset
-        if last and any(data[offset : offset + record_bytes(0)]):
+        if last and record_begun(data, offset, replay.sequence):
             self.torn = (segment.path.name, offset)
 
     def _adopt(self, replay: Replay) -> None:
@@ -227,6 +234,10 @@ class SegmentLog:
             for segment in self._segments[:-1]:
                 segment.last_index = min(segment.last_index, entries[0].index - 1)
 
+    def _supersede_all(self) -> None:
+        for segment in self._segments[:-1]:
+            segment.last_index = 0
+
     def compact(self, index: int, term: int) -> None:
         self._check()
         if index > self._last_index:
@@ -242,8 +253,7 @@ class SegmentLog:
         self._write(encode_reset(index, term, hard_state), "resetting the log")
         self._start_index = self._last_index = index
         self._start_term, self._hard_state = term, hard_state
-        for segment in self._segments[:-1]:
-            segment.last_index = 0
+        self._supersede_all()
         self._retire()
 
     def close(self) -> None:

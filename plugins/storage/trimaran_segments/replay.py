@@ -7,8 +7,7 @@ were in segments that are gone, which is fine as long as a later record compacts
 
 from __future__ import annotations
 
-from trimaran.raft import Entry, HardState
-
+from trimaran.raft import Entry
 from trimaran_segments.format import Append, Header, Reset, Start
 
 
@@ -63,7 +62,7 @@ class Replay:
     def _compact(self, record: Start) -> None:
         if not self.start_index < record.index <= self.last_index:
             raise ValueError(f"compaction to {record.index} of a log of ({self.start_index}, {self.last_index}]")
-        self.start_index, self.start_term = record
+        self.start_index, self.start_term = record.index, record.term
         if self.base_index < self.start_index:
             del self.entries[: self.start_index - self.base_index]
             self.base_index = self.start_index

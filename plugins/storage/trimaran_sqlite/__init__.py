@@ -7,8 +7,8 @@ Both files can be opened with any SQLite tool while the member runs (look, never
 from __future__ import annotations
 
 import pluggy
-from trimaran.hooks.storage import LogStore, StateStore, StorageOptions, StoragePlugin
 
+from trimaran.hooks.storage import LogStore, StateStore, StorageOptions, StoragePlugin
 from trimaran_sqlite.log import SqliteLog
 from trimaran_sqlite.state import SqliteState
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
+
 from trimaran.hooks.datadir import fsync_dir
 from trimaran.hooks.storage import StorageCorruptError, StorageError, StorageForeignError
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from trimaran.hooks.storage import LogContents, StorageCorruptError
 from trimaran.raft import Entry, EntryKind, HardState
-
 from trimaran_sqlite.database import Writer, storage_errors
 from trimaran_sqlite.schema import LOG
 

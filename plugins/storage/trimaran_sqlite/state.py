@@ -20,7 +20,6 @@ from typing import Any
 from trimaran.hooks.storage import StorageError, StoreSize
 from trimaran.mvcc.batch import WriteBatch
 from trimaran.mvcc.revision import Revision
-
 from trimaran_sqlite.database import Writer, connect_reader, storage_errors
 from trimaran_sqlite.schema import MAIN_MAX, STATE, SUB_BITS, SUB_MAX
 

@@ -17,7 +17,7 @@ from trimaran.api.errors import ApiError
 from trimaran.api.messages import WatchCreateRequest, WatchRequest
 from trimaran.member.call import Call, Method
 from trimaran.member.services.base import decode, fail, with_stream
-from trimaran.mvcc.wire import varint
+from trimaran.mvcc.wire import split_fields, varint
 
 if TYPE_CHECKING:
     from trimaran.member.member import Member
@@ -197,7 +197,7 @@ class WatchStream:
     def _send_fragments(self, head: bytes, fields: bytes, limit: int) -> None:
         """As many answers as it takes, each under the limit unless one event alone is over it; all but the last marked."""
         chunks = [b""]
-        for event in _split(fields):
+        for event in split_fields(fields):
             if chunks[-1] and len(head) + len(chunks[-1]) + len(event) >= limit:
                 chunks.append(b"")
             chunks[-1] += event
@@ -251,21 +251,3 @@ class WatchStream:
 
 def _watch_id(watch_id: int) -> bytes:
     return _WATCH_ID + varint(watch_id) if watch_id else b""
-
-
-def _split(fields: bytes) -> list[bytes]:
-    """The single `events` fields of a concatenation: each a one-byte tag, a varint length, and that many bytes."""
-    events = []
-    start = 0
-    while start < len(fields):
-        position, shift, length = start + 1, 0, 0
-        while True:
-            byte = fields[position]
-            position += 1
-            length |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                break
-            shift += 7
-        events.append(fields[start : position + length])
-        start = position + length
-    return events

@@ -457,6 +457,7 @@ class Connection(Generic[Head]):
         if self._uncredited_bytes * 2 > self.limits.connection_window_bytes:
             self._credit_connection()
         if stream is None or stream.remote_closed:
+            self._charge()
             if stream_id not in self._reset_by_us:
                 self.reset_stream(stream_id, ErrorCode.STREAM_CLOSED)
             return
@@ -483,7 +484,11 @@ class Connection(Generic[Head]):
         """Open the stream's window again, unless too many octets of incomplete messages are held already."""
         if stream.id not in self.streams or stream.remote_closed:
             return
-        if self.held_bytes > self.limits.held_soft_bytes and stream.held_bytes and next(iter(self._partial)) != stream.id:
+        if (
+            self.held_bytes > self.limits.held_soft_bytes
+            and stream.held_bytes
+            and next(iter(self._partial)) != stream.id
+        ):
             self._starved[stream.id] = stream
             return
         self.write(window_update_frame(stream.id, stream.uncredited_bytes))
@@ -703,6 +708,8 @@ class Connection(Generic[Head]):
             self.hold(stream, -stream.held_bytes)
         self._starved.pop(stream.id, None)
         stream.on_lost()
+        if self._deferred:
+            self.pump()
 
 
 def _require(kept: bool, code: ErrorCode, text: str) -> None:

@@ -40,7 +40,9 @@ _STATIC_COUNT: Final = len(_STATIC)
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _BAD_VALUE: Final = re.compile(rb"[\0\r\n]|^[ \t]|[ \t]$")
 #: RFC 9113 8.2.2: these belong to one HTTP/1.1 connection and make a request malformed here.
-_CONNECTION_FIELDS: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+_CONNECTION_FIELDS: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path"))
 
 

@@ -149,5 +149,3 @@ class Stream:
         if not self.remote_closed:
             connection.write(reset_frame(self.id, ErrorCode.NO_ERROR))
             connection.note_reset(self.id)
-
-
