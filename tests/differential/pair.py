@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from google.protobuf.message import Message
+
+from tests.differential.cases import Case
+from tests.differential.divergences import Divergence
+from tests.differential.plain import FIELDS_SINCE_3_6, Reader, differences
+from tests.differential.script import CaseError, Entry, Script
+from tests.differential.wire import Link, Refusal
 from trimaran.api.messages import (
     AlarmRequest,
     AlarmResponse,
@@ -25,12 +31,6 @@ from trimaran.api.messages import (
     StatusRequest,
     StatusResponse,
 )
-
-from tests.differential.cases import Case
-from tests.differential.divergences import Divergence
-from tests.differential.plain import FIELDS_SINCE_3_6, Reader, differences
-from tests.differential.script import CaseError, Entry, Script
-from tests.differential.wire import Link, Refusal
 
 M = TypeVar("M", bound=Message)
 ALIGN_KEY = b"align"

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from google.protobuf.message import Message
+
+from tests.differential.plain import Plain, Reader
+from tests.differential.wire import CALL_WITHIN_S, Link, Refusal, Stream, rpc_for
 from trimaran.api.messages import (
     DeleteRangeRequest,
     DeleteRangeResponse,
@@ -28,9 +31,6 @@ from trimaran.api.messages import (
     WatchRequest,
     WatchResponse,
 )
-
-from tests.differential.plain import Plain, Reader
-from tests.differential.wire import CALL_WITHIN_S, Link, Refusal, Stream, rpc_for
 
 WATCH_PATH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE_PATH = "/etcdserverpb.Lease/LeaseKeepAlive"
@@ -159,16 +159,16 @@ class Pending:
     def __init__(self, script: Script, request: Message) -> None:
         self._script = script
         self._request = request
-        self._answer: Message | Refusal | None = None
+        self.answer: Message | Refusal | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def done(self, response: type[M]) -> M:
         self.join()
-        self._script.record(rpc_for(self._request).name, self._script.outcome(self._answer))
-        if not isinstance(self._answer, response):
-            raise CaseError(f"{type(self._request).__name__} was refused: {self._answer}")
-        return self._answer
+        self._script.record(rpc_for(self._request).name, self._script.outcome(self.answer))
+        if not isinstance(self.answer, response):
+            raise CaseError(f"{type(self._request).__name__} was refused: {self.answer}")
+        return self.answer
 
     def finished(self) -> bool:
         return not self._thread.is_alive()
@@ -177,7 +177,7 @@ class Pending:
         self._thread.join()
 
     def _run(self) -> None:
-        self._answer = self._script.link.call(self._request)
+        self.answer = self._script.link.call(self._request)
 
 
 class WatchStream:

@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+
 from trimaran.api.services import RPCS, Rpc
 
 # Longer than any answer takes on a machine that is busy with the rest of the tests.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.mvcc.model import FakeView, Model, Op
 from trimaran.mvcc.batch import WriteBatch
+from trimaran.mvcc.census import Census
 from trimaran.mvcc.compaction import Compaction, resume
 from trimaran.mvcc.errors import CompactedRevision, FutureRevision, MissingRecord
 from trimaran.mvcc.revision import Revision
@@ -42,10 +44,41 @@ def apply(store: Store, *ops: Op) -> list[Revision]:
 
 def flush(store: Store) -> None:
     """Commit the current batch to the fake view."""
-    assert isinstance(store.view, FakeView)
-    batch, store.batch = store.batch, WriteBatch()
-    store.view.commit(batch)
-    store.committed(batch)
+    Committer(store).settle()
+
+
+class Committer:
+    """Batches on their way: given away, then in the view, then known to be there."""
+
+    def __init__(self, store: Store) -> None:
+        assert isinstance(store.view, FakeView)
+        self.view = store.view
+        self.store = store
+        self.given: deque[WriteBatch] = deque()
+        self.stored: deque[WriteBatch] = deque()
+
+    def give(self) -> None:
+        self.given.append(self.store.batch)
+        self.store.batch = WriteBatch()
+
+    def step(self, rng: random.Random) -> None:
+        """One batch comes one step further."""
+        choice = rng.randrange(3)
+        if choice == 0:
+            self.give()
+        elif choice == 1 and self.given:
+            self.stored.append(self.given.popleft())
+            self.view.commit(self.stored[-1])
+        elif choice == 2 and self.stored:
+            self.store.committed(self.stored.popleft())
+
+    def settle(self) -> None:
+        self.give()
+        while self.given:
+            self.stored.append(self.given.popleft())
+            self.view.commit(self.stored[-1])
+        while self.stored:
+            self.store.committed(self.stored.popleft())
 
 
 def put(key: bytes, value: bytes = b"v", lease: int = 0) -> Op:
@@ -334,17 +367,17 @@ def test_long_random_life_with_compactions_and_restarts_reads_as_the_model(seed:
     rng = random.Random(seed)
     view = FakeView()
     store, model = new_store(view), Model()
-    log: list[list[Op]] = []
+    store.index.census = Census(entries_kept=2)
+    committer = Committer(store)
     compactions: list[Compaction] = []
     for _ in range(250):
         choice = rng.random()
         if choice < 0.6:
             ops = random_ops(rng)
-            log.append(ops)
             apply(store, *ops)
             model.apply(ops)
         elif choice < 0.75:
-            flush(store)
+            committer.step(rng)
         elif choice < 0.8 and model.revision > model.compact_revision:
             revision = rng.randint(model.compact_revision + 1, model.revision)
             compactions.append(Compaction(store, revision, hashed=rng.random() < 0.5))
@@ -353,14 +386,16 @@ def test_long_random_life_with_compactions_and_restarts_reads_as_the_model(seed:
             if compactions and compactions[0].step(rng.randint(1, 5)):
                 compactions.pop(0)
         else:
-            flush(store)
+            committer.settle()
             store = new_store(view)
+            committer = Committer(store)
             resumed = resume(store)
             compactions = [resumed] if resumed else []
         check_reads(store, model, rng)
     for compaction in compactions:
         while not compaction.step(3):
             pass
-    flush(store)
+    committer.settle()
+    assert len(store.pending) == 0
     assert sorted(view.records) == model.kept(model.compact_revision)
     assert resume(new_store(view)) is None

@@ -9,7 +9,7 @@ import pytest
 
 from tests.mvcc.messages import Event
 from tests.mvcc.model import FakeView, Model, Op, Record, within
-from tests.mvcc.test_store import KEYS, delete, flush, new_store, put, random_ops, run
+from tests.mvcc.test_store import KEYS, Committer, delete, flush, new_store, put, random_ops, run
 from trimaran.mvcc.compaction import Compaction
 from trimaran.mvcc.store import Store
 from trimaran.mvcc.txn import Change
@@ -149,6 +149,36 @@ def test_watcher_below_the_compaction_is_told_and_forgotten() -> None:
     hub.remove(watcher)
     assert sink.deliveries == []
     assert hub.counts == (0, 0, 0)
+
+
+def test_compaction_boundary_is_the_compaction_revision_itself() -> None:
+    """A watch may start at the compaction revision, not one below."""
+    store = new_store()
+    for _ in range(4):
+        write(store, put(b"k"))
+    hub, below, at = WatchHub(store), Recorder(), Recorder()
+    Compaction(store, 4)
+    hub.add(1, b"k", b"", 3, sink=below)
+    hub.add(2, b"k", b"", 4, sink=at)
+    while hub.catch_up(100):
+        pass
+    assert (below.events(), below.compact_revisions) == ([], [4])
+    assert (at.events(), at.compact_revisions) == ([("put", b"k", 4), ("put", b"k", 5)], [])
+
+
+def test_quiet_watcher_held_across_a_compaction_of_what_it_had_goes_on() -> None:
+    """Its place is what was published, not the last event it got."""
+    store = new_store()
+    hub, sink = WatchHub(store), Recorder()
+    watcher = hub.add(1, b"k", b"", 0, sink=sink)
+    hub.publish([write(store, put(b"x")), write(store, put(b"y"))])
+    hub.hold(watcher)
+    hub.publish([write(store, put(b"k"))])
+    Compaction(store, 4)
+    hub.release(watcher)
+    while hub.catch_up(10):
+        pass
+    assert (sink.events(), sink.compact_revisions) == ([("put", b"k", 4)], [])
 
 
 def test_future_watcher_hears_nothing_below_its_start() -> None:
@@ -342,6 +372,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.store = new_store()
+        self.committer = Committer(self.store)
         self.model = Model()
         self.hub = WatchHub(self.store)
         self.checked: list[Checked] = []
@@ -403,7 +434,7 @@ class World:
         elif choice < 0.91 and alive:
             self.remove(self.rng.choice(alive))
         elif choice < 0.94:
-            flush(self.store)
+            self.committer.step(self.rng)
         elif choice < 0.97:
             self.compact()
         for checked in self.alive():

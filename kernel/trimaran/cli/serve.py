@@ -22,8 +22,6 @@ from trimaran.member.config import MAX_REQUEST_BYTES, MAX_TXN_OPS, QUOTA_BYTES, 
 from trimaran.runtime.config import DEFAULT_CLIENT_URL, DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, ConfigError, NodeConfig
 from trimaran.runtime.node import Node, NodeError, open_node
 
-#: How long calls in progress may go on after SIGTERM or Ctrl-C.
-DRAIN_S = 5.0
 #: Tables of a configuration file that belong to plugins: [storage.sqlite], [frontend.etcd].
 _PLUGIN_TABLES = ("storage", "frontend")
 
@@ -206,7 +204,7 @@ async def _serve(config: NodeConfig, log: Logger) -> None:
             log.info("stopping", signal=signal.Signals(number).name)
             async with trio.open_nursery() as nursery:
                 for frontend in node.frontends:
-                    nursery.start_soon(frontend.drain, DRAIN_S)
+                    nursery.start_soon(frontend.drain)
         log.info("stopped")
 
 

@@ -62,8 +62,8 @@ class Frontend(Protocol):
         """Answer clients until cancelled."""
         ...
 
-    async def drain(self, timeout_s: float) -> None:
-        """Tell clients to go elsewhere, let calls in progress end within the time, then return."""
+    async def drain(self) -> None:
+        """Take no more clients, tell those there are to go elsewhere, and let calls in progress end, within a bound."""
         ...
 
 

@@ -95,7 +95,6 @@ class Store:
         self.finished_compact_revision = self._meta(FINISHED_COMPACT_KEY)
         # The highest record may have been dropped, a tombstone by the compaction after it: hence not the records alone.
         self.compact_revision = max(self.finished_compact_revision, self._meta(SCHEDULED_COMPACT_KEY))
-        self.dropping_revision = self.compact_revision
         self.revision = max(1, self.compact_revision)
         start, done = (0, 0), 0
         while records := self.view.revisions(start, SLICE_RECORDS):

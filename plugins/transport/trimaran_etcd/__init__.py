@@ -8,6 +8,7 @@ tls.py         TLS over memory
 wire.py        one connection's socket
 frontend.py    accept loops, deadlines, the graceful end
 listeners.py   client URLs to sockets
+plugin.py      what the kernel's loader finds
 """
 
 from __future__ import annotations
@@ -16,6 +17,17 @@ from trimaran_etcd.frontend import EtcdFrontend
 from trimaran_etcd.h2.connection import Limits
 from trimaran_etcd.listeners import Listener, ListenError, TlsFiles, open_listeners
 from trimaran_etcd.options import EtcdOptions
-from trimaran_etcd.served import Served
+from trimaran_etcd.plugin import trimaran_frontend
+from trimaran.hooks.frontend import Served
 
-__all__ = ["EtcdFrontend", "EtcdOptions", "Limits", "ListenError", "Listener", "Served", "TlsFiles", "open_listeners"]
+__all__ = [
+    "EtcdFrontend",
+    "EtcdOptions",
+    "Limits",
+    "ListenError",
+    "Listener",
+    "Served",
+    "TlsFiles",
+    "open_listeners",
+    "trimaran_frontend",
+]

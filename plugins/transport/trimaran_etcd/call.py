@@ -4,8 +4,8 @@ Owns message framing (5-octet prefix, gzip), the order of answer headers, messag
 the guard that turns an exception of a handler into the status of its call. Knows no socket and no trio: the frame layer
 is below, the wire above flushes what gathers in the connection.
 
-The path of a unary request is one `accept`, one `on_data`, one `reply`: three appends to the connection's output, no task,
-no event, no queue. Everything else takes the general path.
+The path of a unary request is one `accept`, one `on_data`, one `reply`: three appends to the connection's output, no
+task, no event, no queue. Everything else takes the general path.
 Source: grpc/grpc doc/PROTOCOL-HTTP2.md; docs/design.md, "What it costs".
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from struct import Struct
 from typing import Any, Final
 
+from trimaran.hooks.frontend import Logger, Served
 from trimaran.member.call import StreamHandler
 from trimaran_etcd.deadlines import DeadlineWheel
 from trimaran_etcd.grpc import (
@@ -35,7 +36,6 @@ from trimaran_etcd.h2.connection import Connection
 from trimaran_etcd.h2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, ErrorCode, headers_frames
 from trimaran_etcd.h2.headers import Decoded
 from trimaran_etcd.h2.stream import Stream
-from trimaran_etcd.served import Log, Served
 
 #: etcd's receive limit is the request limit and this much for what surrounds it.
 OVERHEAD_BYTES: Final = 512 * 1024
@@ -75,7 +75,7 @@ class Session:
         self.on_deadline = on_deadline
         self.peer = peer
         self.common_name = common_name
-        self.log: Log = served.log
+        self.log: Logger = served.log
         self.receive_bytes_max = served.max_request_bytes + OVERHEAD_BYTES
 
     def accept(
@@ -291,8 +291,11 @@ class GrpcCall(Stream):
             self._broken(error)
 
     def _broken(self, error: Exception) -> None:
-        self.session.log.error("call_handler_failed", path=self.path, peer=self.peer, exc_info=error)
+        self._log_failure("call_handler_failed", error)
         self.fail(Code.INTERNAL, "internal error")
+
+    def _log_failure(self, event: str, error: Exception) -> None:
+        self.session.log.error(event, path=self.path, peer=self.peer, exc_info=error)
 
     # ---- from the member
 
@@ -379,7 +382,7 @@ class GrpcCall(Stream):
         if not self.ended:
             self._cancel()
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float) -> None:  # noqa: ARG002 - the wheel's protocol
         """The deadline passed."""
         if self.ended:
             self.connection.abandon(self)
@@ -404,7 +407,7 @@ class GrpcCall(Stream):
         try:
             on_cancel()
         except Exception as error:  # noqa: BLE001, RUF100
-            self.session.log.error("call_cancel_failed", path=self.path, peer=self.peer, exc_info=error)
+            self._log_failure("call_cancel_failed", error)
 
 
 __all__ = ["DEADLINE_TEXT", "OVERHEAD_BYTES", "GrpcCall", "Session", "head_parser"]

@@ -17,7 +17,7 @@ from trimaran_etcd.deadlines import DeadlineWheel
 from trimaran_etcd.grpc import head_parser
 from trimaran_etcd.listeners import Listener
 from trimaran_etcd.options import EtcdOptions
-from trimaran_etcd.served import Served
+from trimaran.hooks.frontend import Served
 from trimaran_etcd.tls import TlsLayer
 from trimaran_etcd.wire import Surroundings, Wire
 

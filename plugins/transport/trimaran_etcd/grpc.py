@@ -36,7 +36,7 @@ class Code(IntEnum):
     INTERNAL = 13
 
 
-#: ":status: 200, content-type: application/grpc", and "grpc-status: 0": right on every connection, as they use no table.
+#: ":status: 200, content-type: application/grpc", and "grpc-status: 0". They use no table: right on every connection.
 RESPONSE_BLOCK: Final = _STATUS_200 + literal(b"content-type", CONTENT_TYPE.encode())
 OK_BLOCK: Final = literal(b"grpc-status", b"0")
 
@@ -54,7 +54,7 @@ class Refusal:
 class RequestHead:
     """What the headers of a request ask for. Shared by all requests with the same headers; never mutated.
 
-    Exactly one of `method`, `refusal` and `malformed` says what becomes of the request. `content_length` is -1 if unknown.
+    One of `method`, `refusal` and `malformed` says what becomes of the request. `content_length` is -1 if unknown.
     """
 
     path: str
@@ -153,7 +153,7 @@ def quoted(text: str) -> str:
 
 
 def timeout_s(text: str) -> float:
-    """Seconds of a `grpc-timeout`; infinity where it is beyond any use. Raises MalformedTimeout with grpc-go's words."""
+    """Seconds of a `grpc-timeout`; infinity where it is beyond any use. Raises MalformedTimeout in grpc-go's words."""
     if len(text) < 2:
         raise MalformedTimeout(f"transport: timeout string is too short: {quoted(text)}")
     if len(text) > 9:

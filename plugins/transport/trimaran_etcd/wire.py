@@ -26,7 +26,7 @@ from trimaran_etcd.h2.frames import PREFACE, ErrorCode
 from trimaran_etcd.h2.headers import Fields
 from trimaran_etcd.http1 import Http1Connection
 from trimaran_etcd.options import EtcdOptions
-from trimaran_etcd.served import Served
+from trimaran.hooks.frontend import Served
 from trimaran_etcd.tls import TlsError, TlsLayer
 
 #: One read. Larger makes the turn of the loop longer (a thousand small requests fit in), smaller costs uploads.

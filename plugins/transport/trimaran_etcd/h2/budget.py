@@ -1,6 +1,6 @@
 """Budgets: how much of something a peer may ask for before it counts as a flood.
 
-Pure: the time is handed in. A budget is a token bucket: it fills with time and with useful work, and never beyond its burst.
+Pure: the time is handed in. A budget is a token bucket: it fills with time and with useful work, up to its burst.
 Source: CVE-2019-9512, -9514, -9515, -9518 (control frames), CVE-2023-44487 and CVE-2025-8671 (resets).
 """
 
