@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from trimaran.cli import main, serve as serve_module
+from trimaran.cli import main, serve
 from trimaran.cli.values import parse_duration, parse_retention
 from trimaran.runtime.config import NodeConfig
+
+
+# By name: as an attribute of its package it is the command.
+serve_module = importlib.import_module("trimaran.cli.serve")
 
 
 @pytest.fixture
@@ -104,7 +109,7 @@ def test_durations_are_gos() -> None:
 def test_every_flag_is_explained() -> None:
     result = invoke("serve", "--help")
     assert result.exit_code == 0
-    for option in serve_module.serve.params:
+    for option in serve.params:
         assert getattr(option, "help", ""), f"{option.name} has no help"
 
 

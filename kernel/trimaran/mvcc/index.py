@@ -7,7 +7,7 @@ loop is its only writer.
 
 Invariants: positions of one key strictly increase; a live key's current record is newer than its history; a key that
 is not live has a history that ends in a tombstone, and stands in `ghosts`; `keys` holds exactly the live keys.
-Cost, measured with 1,000,000 keys of 20 bytes, values of 256: see tests/mvcc/bench.py.
+Cost with 1,000,000 keys of 20 bytes and values of 256: 490 bytes a key, of which the two are 276 (tests/mvcc/bench.py).
 Source: etcd server/storage/mvcc/key_index.go, index.go (behaviour).
 """
 
@@ -46,25 +46,25 @@ class KeyIndex:
 
     # -- writing
 
-    def put(self, key: bytes, wire: bytes, main: int, sub: int) -> None:
-        prev = self.live.get(key)
-        if prev is None:
+    def put(self, key: bytes, wire: bytes, main: int, sub: int, prev_main: int) -> None:
+        """Make `wire` the key's current record; prev_main is the mod_revision of the one it replaces, 0 for none."""
+        if not prev_main:
             self.census.record(main, key, birth=True)
             if key in self.older:
                 self.ghosts.remove(key)
             self.keys.add(key)
         else:
-            self._retire(key, prev)
+            self._retire(key, prev_main)
         self.live[key] = wire
         if sub:
             self.subs[key] = sub
 
-    def _retire(self, key: bytes, wire: bytes) -> bytearray:
+    def _retire(self, key: bytes, main: int) -> bytearray:
         """Move a key's current record into its history."""
         past = self.older.get(key)
         if past is None:
             past = self.older[key] = bytearray()
-        history.append(past, mod_revision(wire), self.subs.pop(key, 0), False)
+        history.append(past, main, self.subs.pop(key, 0), False)
         return past
 
     def delete(self, keys: Sequence[bytes], main: int, first_sub: int) -> None:
@@ -73,7 +73,7 @@ class KeyIndex:
         Where they are many they must be neighbours in `keys`.
         """
         for sub, key in enumerate(keys, first_sub):
-            past = self._retire(key, self.live.pop(key))
+            past = self._retire(key, mod_revision(self.live.pop(key)))
             history.append(past, main, sub, True)
             self.census.record(main, key, birth=False)
         if len(keys) <= _BULK_KEYS:
@@ -196,7 +196,7 @@ class KeyIndex:
         for main, sub, key, _, _, _, tombstone, wire in records:
             prev = live.get(key)
             if prev is not None:
-                self._retire(key, prev)
+                self._retire(key, mod_revision(prev))
             if tombstone:
                 live.pop(key, None)
                 past = older.get(key)

@@ -54,12 +54,12 @@ class WriteTxn:
         prev = self.get(key)
         main, sub = self.main, len(self._changes)
         if prev is None:
-            created, version = main, 1
+            created, prev_main, version = main, 0, 1
         else:
-            created, _, version = lineage(prev)
+            created, prev_main, version = lineage(prev)
             version += 1
         wire = encode_kv(key, created, main, version, value, lease)
-        self._store.index.put(key, wire, main, sub)
+        self._store.index.put(key, wire, main, sub, prev_main)
         self._changes.append(Change(Revision(main, sub, key, created, version, lease, False, wire), prev))
         return prev
 

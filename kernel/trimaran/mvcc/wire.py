@@ -60,6 +60,11 @@ class Kv(NamedTuple):
 
 
 def encode_kv(key: bytes, create_revision: int, mod_revision: int, version: int, value: bytes, lease: int) -> bytes:
+    if key and value and create_revision and mod_revision and version:  # every Put but of an empty value: in one go
+        n, size = varint(len(key)), varint(len(value))
+        created, modified = varint(create_revision), varint(mod_revision)
+        head = (b"\x0a", n, key, b"\x10", created, b"\x18", modified, b"\x20", varint(version), b"\x2a", size, value)
+        return b"".join((*head, b"\x30", varint(lease))) if lease else b"".join(head)
     parts = [b"\x0a", varint(len(key)), key] if key else []
     if create_revision:
         parts += (b"\x10", varint(create_revision))
