@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from google.protobuf.message import Message
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import (
     ApiError,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from google.protobuf.message import Message
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import ApiError
 from trimaran.state import checks

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import (
     ApiError,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf.message import Message
+
 from trimaran.api import messages as pb
 from trimaran.state.cost import cost
 from trimaran.state.entry import Kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import LeaseExist, LeaseNotFound, LeaseTTLTooLarge
 from trimaran.mvcc.batch import WriteBatch

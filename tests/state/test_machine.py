@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+
+from tests.state.world import World
 from trimaran.api import messages as pb
 from trimaran.api.errors import (
     ApiError,
@@ -18,8 +20,6 @@ from trimaran.api.errors import (
 from trimaran.raft.types import ConfState
 from trimaran.state.entry import EntryError, Kind, encode_entry, encode_expiry
 from trimaran.state.membership import ChangeKind, MemberChange, MemberInfo, cluster_id, initial_members
-
-from tests.state.world import World
 
 A = pb.AlarmRequest
 NOSPACE, CORRUPT = pb.AlarmType.NOSPACE, pb.AlarmType.CORRUPT

@@ -7,16 +7,16 @@ from random import Random
 
 import pytest
 from google.protobuf.message import Message
+
+from tests.state.model import Kv, Model
+from tests.state.requests import Requests
+from tests.state.world import KINDS, World, drive, failing
 from trimaran.api import messages as pb
 from trimaran.api.errors import ApiError
 from trimaran.mvcc.wire import decode_kv
 from trimaran.state import kv, txn
 from trimaran.state.entry import encode_entry
 from trimaran.state.machine import Outcome
-
-from tests.state.model import Kv, Model
-from tests.state.requests import Requests
-from tests.state.world import KINDS, World, drive, failing
 
 RESPONSES: dict[type[Message], type[Message]] = {
     pb.PutRequest: pb.PutResponse,

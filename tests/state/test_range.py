@@ -6,11 +6,11 @@ Source: etcd server/etcdserver/txn/range.go, server/etcdserver/v3_server.go (ran
 from __future__ import annotations
 
 import pytest
+
+from tests.state.world import World, drive, keys
 from trimaran.api import messages as pb
 from trimaran.api.errors import Compacted, FutureRev
 from trimaran.state import kv
-
-from tests.state.world import World, drive, keys
 
 R = pb.RangeRequest
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+
+from tests.state.world import World, drive
 from trimaran.api import messages as pb
 from trimaran.api.errors import ApiError, Compacted, FutureRev, KeyNotFound, LeaseNotFound
 from trimaran.state import compare, txn
-
-from tests.state.world import World, drive
 
 C = pb.Compare
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
+
 from trimaran.api import messages as pb
 from trimaran.api.errors import ApiError
 from trimaran.mvcc.batch import WriteBatch

@@ -41,7 +41,7 @@ class OpenFrontend:
         self._listeners = listeners
         self._ended = trio.Event()
         # A name with several addresses gives several listeners of one URL.
-        self.urls = list(dict.fromkeys(listener.url for listener in listeners))
+        self.urls: Sequence[str] = list(dict.fromkeys(listener.url for listener in listeners))
 
     async def serve(self) -> None:
         try:
