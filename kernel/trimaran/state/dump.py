@@ -1,8 +1,8 @@
 """A snapshot as a stream of bytes, the same from every storage backend and readable into any other.
 
-Layout: the line MAGIC, then frames. A frame is a header (kind, payload bytes, CRC-32C of the payload) and its payload: a
-bucket's name, pairs of the bucket named last, revision records, or the end with the number of pairs and records. Zeros
-fill the last 512 bytes, because etcd's tools tell a snapshot with a trailing SHA-256 by its size modulo 512.
+Layout: the line MAGIC, then frames. A frame is a header (kind, payload bytes, CRC-32C of the payload) and its payload:
+a bucket's name, pairs of the bucket named last, revision records, or the end with the number of pairs and records.
+Zeros fill the last 512 bytes, because etcd's tools tell a snapshot with a trailing SHA-256 by its size modulo 512.
 
 Invariants: pairs and records come in the store's order; everything before the end frame is covered by a checksum.
 """
