@@ -106,7 +106,7 @@ class Link:
         if call is None:
             call = self._unary[path] = self.channel.unary_unary(path)
         try:
-            answer = call(request, timeout=within_s, metadata=metadata, wait_for_ready=True)
+            answer = call(request, timeout=within_s, metadata=metadata)
         except grpc.RpcError as error:
             return _refusal(error)
         assert isinstance(answer, bytes)
@@ -131,11 +131,11 @@ class Link:
     def subscribe(self, path: str, request: Message, response: type[M]) -> Stream[M]:
         """Open a server-streaming method that does not end by itself."""
         method = self.channel.unary_stream(path)
-        return Stream(lambda _requests: method(request.SerializeToString(), wait_for_ready=True), response)
+        return Stream(lambda _requests: method(request.SerializeToString()), response)
 
     def stream(self, path: str, response: type[M]) -> Stream[M]:
         method = self.channel.stream_stream(path)
-        return Stream(lambda requests: method(requests, wait_for_ready=True), response)
+        return Stream(lambda requests: method(requests), response)
 
 
 def _refusal(error: grpc.RpcError) -> Refusal:

@@ -274,3 +274,13 @@ def test_the_end_of_a_stream_ends_its_watches() -> None:
     gone.call.cancel()
     put(plain, b"a")
     assert not gone.revisions()
+
+
+def test_a_far_behind_watch_gets_large_history_in_bounded_portions() -> None:
+    plain = PlainMember()
+    for n in range(200):
+        put(plain, b"k%d" % n, bytes(50_000))
+    watching = Watching(plain)
+    watching.create(b"k", range_end=b"l", start_revision=1)
+    assert watching.revisions() == list(range(2, 202))
+    assert max(len(message) for message in watching.call.sent) < 4 * 1024 * 1024

@@ -26,6 +26,10 @@ __all__ = ["Sink", "WatchHub", "Watcher"]
 
 #: Watchers that share one slice of catching up; etcd's number.
 SHARED_MAX = 512
+#: Bytes of records after which a slice of catching up ends, at the end of a revision.
+WINDOW_BYTES = 1024 * 1024
+#: Records read at a time on the way there: of the largest values allowed, these are 48 MiB.
+_PAGE_RECORDS = 32
 #: Unsynced watchers looked at to find those.
 _CONSIDERED_MAX = 4 * SHARED_MAX
 
@@ -230,15 +234,21 @@ class WatchHub:
             sink.caught_up()
 
     def _window(self, first: int, records_max: int) -> tuple[list[Revision], int]:
-        """Records from revision `first` on, and the last revision they cover, all of it."""
-        read = self._store.pending.records
-        records = read((first, 0), records_max)
-        more = len(records) == records_max
+        """Records from revision `first` on, and the last revision they cover, all of it.
+
+        Ends early once the records hold WINDOW_BYTES: what one delivery to a far-behind watcher may weigh.
+        """
+        records: list[Revision] = []
+        position, size = (first, 0), 0
+        more = True
         # One revision alone may be larger than a slice.
-        while more and records[-1].main == records[0].main:
-            following = read((records[-1].main, records[-1].sub + 1), records_max)
-            records = records + following
-            more = len(following) == records_max
+        while more and ((len(records) < records_max and size < WINDOW_BYTES) or records[-1].main == records[0].main):
+            page = self._store.pending.records(position, min(_PAGE_RECORDS, records_max))
+            more = len(page) == min(_PAGE_RECORDS, records_max)
+            if page:
+                records += page
+                size += sum([len(record.wire) for record in page])
+                position = (page[-1].main, page[-1].sub + 1)
         last = min(records[-1].main - 1, self.revision) if more else self.revision
         while records and records[-1].main > last:
             records.pop()
