@@ -226,9 +226,9 @@ class WatchStream:
 
         `deletes` is False for a watcher that is not told of deletions; the key then stays.
         """
-        revision = self.put(key, b"barrier")
+        revision = self._script.put(key, b"barrier")
         if deletes:
-            revision = self.quiet(DeleteRangeRequest(key=key), DeleteRangeResponse).header.revision
+            revision = self._script.quiet(DeleteRangeRequest(key=key), DeleteRangeResponse).header.revision
         self.wait_revision(watch_id, revision)
 
     def record(self) -> None:

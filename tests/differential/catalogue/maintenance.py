@@ -55,7 +55,6 @@ TOPIC.table(
         "defragmentation leaves all as it was": [DefragmentRequest(), HashKVRequest(), ALL],
         "no alarms": AlarmRequest(),
         "a list of alarms of one type": AlarmRequest(alarm=AlarmType.NOSPACE),
-        "an unknown alarm action": AlarmRequest(action=9),
         "an alarm without a type": [
             AlarmRequest(action=AlarmRequest.ACTIVATE),
             AlarmRequest(),

@@ -173,11 +173,7 @@ TOPIC.table(
 TOPIC.table(
     {
         "an unknown sort order": everything(sort_order=7),
-        "an unknown sort target": everything(sort_target=9),
         "a negative sort order": everything(sort_order=-1),
-        "an unknown sort target in a transaction": TxnRequest(
-            success=[RequestOp(request_range=RangeRequest(key=b"k", sort_target=9))]
-        ),
     },
     after=data,
 )

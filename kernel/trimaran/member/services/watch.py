@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from trimaran.api.errors import ApiError
+from trimaran.api.errors import ApiError, Compacted
 from trimaran.api.messages import WatchCreateRequest, WatchRequest
 from trimaran.member.call import Call, Method
 from trimaran.member.services.base import decode, fail, with_stream
@@ -30,7 +30,6 @@ PATH = "/etcdserverpb.Watch/Watch"
 NO_WATCH = -1
 _DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 _EMPTY_RANGE = "mvcc: watcher range is empty"
-_COMPACTED = "mvcc: required revision has been compacted"
 
 # Fields of WatchResponse, with their tags.
 _WATCH_ID = b"\x10"
@@ -82,13 +81,12 @@ class WatchStream:
             self.caught_up()
 
     def on_half_close(self) -> None:
-        self._close()
-        self._call.finish()
+        """The watches go on, as etcd's do: the stream ends when the client cancels it or goes away."""
 
     def _create(self, request: WatchCreateRequest) -> None:
         key, end = request.key or b"\0", request.range_end
         if request.start_revision < 0:
-            self._refuse(_COMPACTED)
+            self._refuse(Compacted.text)
         elif end and end != b"\0" and key >= end:
             self._refuse(_EMPTY_RANGE)
         elif request.watch_id and request.watch_id in self._watchers:
