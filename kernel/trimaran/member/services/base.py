@@ -168,14 +168,17 @@ def run_slices(member: Member, slices: Generator[object, None, R]) -> Generator[
         yield member.next_turn
 
 
-def run_for(call: Call, steps: Steps) -> None:
-    """Run steps on behalf of a call: an ApiError they raise ends it, and they are closed when it is cancelled."""
+def run_for(call: Call, steps: Steps, *, code: StatusCode | None = None) -> None:
+    """Run steps on behalf of a call: an ApiError they raise ends it, and they are closed when it is cancelled.
+
+    `code` stands in for every error's own.
+    """
 
     def guarded() -> Steps:
         try:
             yield from steps
         except ApiError as error:
-            fail(call, error)
+            call.fail(int(error.code if code is None else code), error.text)
 
     running = run(guarded())
     if call.cancelled:

@@ -21,7 +21,8 @@ SERVICE = "/etcdserverpb.Cluster/"
 def methods(member: Member) -> Mapping[str, Method]:
     def member_list(call: Call, request: MemberListRequest) -> None:
         def read() -> None:
-            call.reply(member.header(member.store.revision) + member.machine.members.list_body())
+            # Without a revision, as etcd has it: the members are none of the store's.
+            call.reply(member.header(0) + member.machine.members.list_body())
 
         if request.linearizable:
             when_current(member, call, read)

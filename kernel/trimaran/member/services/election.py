@@ -29,7 +29,7 @@ from trimaran.api.messages import (
 )
 from trimaran.member.call import Call, Method
 from trimaran.member.services import waiting
-from trimaran.member.services.base import run_for, with_request
+from trimaran.member.services.base import with_request
 from trimaran.member.steps import Resume, Steps, run
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ SERVICE = "/v3electionpb.Election/"
 def methods(member: Member) -> Mapping[str, Method]:
     service = ElectionService(member)
     handlers = {
-        "Campaign": lambda call, request: run_for(call, service.campaign(call, request)),
-        "Proclaim": lambda call, request: run_for(call, service.proclaim(call, request)),
-        "Leader": lambda call, request: run_for(call, service.leader(call, request)),
-        "Observe": lambda call, request: run_for(call, service.observe(call, request)),
-        "Resign": lambda call, request: run_for(call, service.resign(call, request)),
+        "Campaign": lambda call, request: waiting.run_recipe(call, service.campaign(call, request)),
+        "Proclaim": lambda call, request: waiting.run_recipe(call, service.proclaim(call, request)),
+        "Leader": lambda call, request: waiting.run_recipe(call, service.leader(call, request)),
+        "Observe": lambda call, request: waiting.run_recipe(call, service.observe(call, request)),
+        "Resign": lambda call, request: waiting.run_recipe(call, service.resign(call, request)),
     }
     return {SERVICE + name: with_request(member, SERVICE + name, handle) for name, handle in handlers.items()}
 

@@ -32,7 +32,7 @@ def methods(member: Member) -> Mapping[str, Method]:
     def check(call: Call, request: HealthCheckRequest) -> None:
         now = status(request.service)
         if now == HealthCheckResponse.SERVICE_UNKNOWN:
-            call.fail(int(StatusCode.NOT_FOUND), f"unknown service {request.service!r}; known: {', '.join(_NAMED[1:])}")
+            call.fail(int(StatusCode.NOT_FOUND), "unknown service")
         else:
             call.reply(HealthCheckResponse(status=now).SerializeToString())
 

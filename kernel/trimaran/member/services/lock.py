@@ -15,7 +15,7 @@ from trimaran.api.errors import ApiError
 from trimaran.api.messages import LockRequest, LockResponse, RangeRequest, TxnRequest, UnlockRequest, UnlockResponse
 from trimaran.member.call import Call, Method
 from trimaran.member.services import waiting
-from trimaran.member.services.base import run_for, with_request
+from trimaran.member.services.base import with_request
 from trimaran.member.steps import Steps, run
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ SERVICE = "/v3lockpb.Lock/"
 
 def methods(member: Member) -> Mapping[str, Method]:
     def lock(call: Call, request: LockRequest) -> None:
-        run_for(call, _lock(member, call, request))
+        waiting.run_recipe(call, _lock(member, call, request))
 
     def unlock(call: Call, request: UnlockRequest) -> None:
-        run_for(call, _unlock(member, call, request))
+        waiting.run_recipe(call, _unlock(member, call, request))
 
     return {
         SERVICE + "Lock": with_request(member, SERVICE + "Lock", lock),

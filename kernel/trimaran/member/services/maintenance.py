@@ -26,6 +26,7 @@ from trimaran.api.messages import (
     HashRequest,
     HashResponse,
     MoveLeaderRequest,
+    MoveLeaderResponse,
     SnapshotRequest,
     SnapshotResponse,
     StatusRequest,
@@ -179,27 +180,35 @@ class MaintenanceService:
         finally:
             opened.close()
 
-    def move_leader(self, _call: Call, _request: MoveLeaderRequest) -> None:
-        """A member without peers has nobody to hand leadership to."""
-        if not self._member.is_leader:
-            raise errors.NotLeader()
-        raise errors.BadLeaderTransferee()
+    def move_leader(self, call: Call, request: MoveLeaderRequest) -> None:
+        """A member without peers has nobody but itself to hand leadership to."""
+        member = self._member
+        if not member.is_leader:
+            raise errors.NotLeader
+        if request.targetID != member.id:
+            raise errors.BadLeaderTransferee
+        call.reply(MoveLeaderResponse().SerializeToString())
 
     def downgrade(self, call: Call, request: DowngradeRequest) -> None:
         """VALIDATE says whether a target version could be downgraded to; there is none below this one to run."""
         if request.action == DowngradeRequest.CANCEL:
-            raise errors.NoInflightDowngrade()
-        version = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+].*)?", request.version)
+            self._reply_version(call)  # there is none to cancel, and etcd takes that for done
+            return
+        if request.action not in (DowngradeRequest.VALIDATE, DowngradeRequest.ENABLE):
+            raise errors.UnknownDowngradeAction
+        version = re.fullmatch(r"(\d+)\.(\d+)(?:\.(\d+)(?:[-+].*)?)?", request.version)
         if version is None:
-            raise errors.WrongDowngradeVersionFormat()
-        member = self._member
-        major, minor = (int(part) for part in member.api_version.split(".")[:2])
+            raise errors.WrongDowngradeVersionFormat
+        major, minor = (int(part) for part in self._member.api_version.split(".")[:2])
         if (int(version[1]), int(version[2])) != (major, minor - 1):
-            raise errors.InvalidDowngradeTargetVersion()
+            raise errors.InvalidDowngradeTargetVersion
         if request.action == DowngradeRequest.ENABLE:
             call.fail(
                 int(errors.StatusCode.UNIMPLEMENTED),
                 "trimaran does not downgrade in place: save a snapshot and restore it with the older version",
             )
             return
-        reply_now(self._member, call, DowngradeResponse(version=self._member.api_version))
+        self._reply_version(call)
+
+    def _reply_version(self, call: Call) -> None:
+        reply_now(self._member, call, DowngradeResponse(version=self._member.api_version.rpartition(".")[0]))

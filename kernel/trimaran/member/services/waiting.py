@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trimaran.api.errors import ApiError
+from trimaran.api.errors import ApiError, StatusCode
 from trimaran.api.messages import (
     Compare,
     DeleteRangeRequest,
@@ -19,7 +19,8 @@ from trimaran.api.messages import (
     TxnResponse,
 )
 from trimaran.api.keyrange import prefix_end
-from trimaran.member.services.base import current, proposal
+from trimaran.member.call import Call
+from trimaran.member.services.base import current, proposal, run_for
 from trimaran.member.steps import Resume, Steps
 from trimaran.state import checks, kv
 from trimaran.state.entry import Kind
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 #: The lease of a Lock or Campaign that brought none, in seconds; etcd's session default.
 SESSION_TTL_S = 60
+
+def run_recipe(call: Call, steps: Steps) -> None:
+    """Run a recipe's steps. Its errors are UNKNOWN with etcd's text: etcd's servers pass on what their own client said."""
+    run_for(call, steps, code=StatusCode.UNKNOWN)
+
 
 # A generator that returns a value when it ends; the value is named in each docstring.
 
