@@ -80,7 +80,13 @@ RULES = (
     Rule(
         "version",
         "each server names its own",
-        frozenset({"etcdserverpb.StatusResponse.version", "etcdserverpb.StatusResponse.storageVersion"}),
+        frozenset(
+            {
+                "etcdserverpb.StatusResponse.version",
+                "etcdserverpb.StatusResponse.storageVersion",
+                "etcdserverpb.DowngradeResponse.version",
+            }
+        ),
         lambda value: "<version>" if value else value,
     ),
     Rule(
@@ -165,6 +171,8 @@ def differences(expected: Plain, actual: Plain, where: str = "") -> Iterator[str
     elif isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
         for index, (left, right) in enumerate(zip(expected, actual, strict=True)):
             yield from differences(left, right, f"{where}[{index}]")
+    elif isinstance(expected, str) and isinstance(actual, str) and expected.split() == actual.split():
+        return  # Go's text form of a message has one space or two between fields, by the build
     elif expected != actual or type(expected) is not type(actual):
         yield f"{where or 'answer'}: expected {shown(expected)}, got {shown(actual)}"
 
