@@ -40,7 +40,7 @@ def _as_text(column: str) -> str:
     SQLite has no check for UTF-8, but char(unicode(c)) gives back a character's bytes only if they were well formed.
     """
     text = f"CAST({column} AS TEXT)"
-    walk = f"SELECT i + 1, seen || char(unicode(substr({text}, i, 1))) FROM walk WHERE i <= length({text})"
+    walk = f"SELECT i + 1, seen || char(unicode(substr({text}, i, 1))) FROM walk WHERE i <= length({text})"  # noqa: S608
     rebuilt = (
         f"(WITH RECURSIVE walk(i, seen) AS (SELECT 1, '' UNION ALL {walk}) "  # noqa: S608 -- own constants
         "SELECT CAST(seen AS BLOB) FROM walk ORDER BY i DESC LIMIT 1)"

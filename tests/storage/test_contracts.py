@@ -1,0 +1,93 @@
+"""Every built-in backend keeps the contracts of the storage seam."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from trimaran.hooks.storage import STORAGE_API_VERSION, LogStore, StateStore, StorageOptions, StoragePlugin
+from trimaran.testing.storage import LogStoreContract, StateStoreContract
+from trimaran_memory import MemoryDisk, MemoryOptions
+from trimaran_segments import SegmentsOptions
+
+
+def plugin(name: str) -> StoragePlugin:
+    declared = importlib.import_module(f"trimaran_{name}").trimaran_storage()
+    assert isinstance(declared, StoragePlugin)
+    return declared
+
+
+class _Disks:
+    """A memory disk for each path, which is what makes a path mean the same thing twice."""
+
+    def __init__(self) -> None:
+        self._disks: dict[Path, MemoryDisk] = {}
+
+    def options(self, path: Path) -> StorageOptions:
+        return StorageOptions(path, MemoryOptions(self._disks.setdefault(path, MemoryDisk())))
+
+
+class TestMemoryLog(LogStoreContract):
+    disks = _Disks()
+
+    def open(self, path: Path) -> LogStore:
+        opener = plugin("memory").open_log
+        assert opener is not None
+        return opener(self.disks.options(path))
+
+
+class TestMemoryState(StateStoreContract):
+    disks = _Disks()
+
+    def open(self, path: Path) -> StateStore:
+        opener = plugin("memory").open_state
+        assert opener is not None
+        return opener(self.disks.options(path))
+
+
+class TestSqliteLog(LogStoreContract):
+    def open(self, path: Path) -> LogStore:
+        opener = plugin("sqlite").open_log
+        assert opener is not None
+        return opener(StorageOptions(path))
+
+
+class TestSqliteState(StateStoreContract):
+    def open(self, path: Path) -> StateStore:
+        opener = plugin("sqlite").open_state
+        assert opener is not None
+        return opener(StorageOptions(path))
+
+
+class TestSegmentLog(LogStoreContract):
+    """Small segments, so that a few appends cross from one to the next."""
+
+    def open(self, path: Path) -> LogStore:
+        opener = plugin("segments").open_log
+        assert opener is not None
+        return opener(StorageOptions(path, SegmentsOptions(segment_bytes=32768)))
+
+
+class TestSegmentLogAsShipped(LogStoreContract):
+    """Segments of the usual size: everything in one."""
+
+    def open(self, path: Path) -> LogStore:
+        opener = plugin("segments").open_log
+        assert opener is not None
+        return opener(StorageOptions(path))
+
+    # Twelve logs of 16 MiB for what the small segments test better.
+    test_any_sequence_of_calls_leaves_what_a_simple_list_would_hold = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite", "segments"])
+def test_each_package_declares_a_plugin_of_its_own_name(name: str) -> None:
+    declared = plugin(name)
+    assert declared.name == name
+    assert declared.summary
+    assert declared.api_version == STORAGE_API_VERSION
+
+
+def test_segments_give_a_log_only() -> None:
+    assert plugin("segments").open_state is None
