@@ -278,20 +278,29 @@ class Chaos:
         return [node for member, node in sorted(self.nodes.items()) if member not in self.down]
 
     def run(self, steps: int) -> None:
-        weighted = (
-            [self.tick] * 30
-            + [self.deliver] * 60
-            + [self.work] * 50
-            + [self.write] * 40
-            + [self.propose] * 12
-            + [self.read] * 5
-            + [self.crash, self.restart, self.restart]
-            + [self.partition, self.heal]
-            + [self.change] * 2
-            + [self.compact, self.transfer, self.report]
-        )
-        for _ in range(steps):
-            self.random.choice(weighted)()
+        kinds: list[tuple[Callable[[], None], int]] = [
+            (self.tick, 40),
+            (self.deliver, 60),
+            (self.work, 50),
+            (self.write, 40),
+            (self.propose, 12),
+            (self.read, 10),
+            (self.campaign, 2),
+            (self.crash, 1),
+            (self.restart, 2),
+            (self.partition, 1),
+            (self.heal, 1),
+            (self.change, 2),
+            (self.compact, 1),
+            (self.transfer, 1),
+            (self.report, 1),
+        ]
+        # Each seed has its own mix, so that what is rare beside the rest is common somewhere.
+        actions = [action for action, _ in kinds]
+        weights = [weight * self.random.choice((1, 1, 2, 6)) for _, weight in kinds]
+        weighted = self.random.choices(actions, weights, k=steps)
+        for action in weighted:
+            action()
 
     # What may happen.
 
@@ -302,6 +311,11 @@ class Chaos:
     def tick(self) -> None:
         if node := self.any_up():
             node.raft.tick()
+            self.checker.state(node)
+
+    def campaign(self) -> None:
+        if node := self.any_up():
+            node.raft.campaign()
             self.checker.state(node)
 
     def deliver(self) -> None:

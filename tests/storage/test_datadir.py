@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from trimaran.hooks.datadir import open_data_dir
 from trimaran.hooks.storage import StorageError, StorageForeignError, StorageLockedError
 
@@ -37,7 +38,13 @@ def test_a_second_open_is_refused_and_names_the_holder(tmp_path: Path) -> None:
 
 
 def test_another_process_is_refused_until_the_first_one_is_gone(tmp_path: Path) -> None:
-    code = "import sys, trimaran.hooks.datadir as d, pathlib; d.open_data_dir(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    code = """if True:
+        import pathlib, sys
+        from trimaran.hooks.datadir import open_data_dir
+        open_data_dir(pathlib.Path(sys.argv[1]))
+        print("held", flush=True)
+        sys.stdin.read()
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from trimaran.hooks.storage import LogStore, StorageCorruptError, StorageError
+from trimaran.raft import Entry, EntryKind, HardState
 from trimaran_memory.log import LogImage, MemoryLog
 from trimaran_segments.files import FileSystem
 from trimaran_segments.log import SegmentLog
 from trimaran_sqlite.log import SqliteLog
-
-from trimaran.hooks.storage import LogStore, StorageCorruptError, StorageError
-from trimaran.raft import Entry, EntryKind, HardState
 
 Opener = Callable[[], LogStore]
 SMALL_BYTES = 64 * 1024
@@ -131,7 +131,7 @@ def test_a_flipped_bit_is_a_dropped_last_record_or_declared_corruption(tmp_path:
     """Never entries that were not written, never a gap, never acknowledged entries cut away in silence."""
     path, start = written_segments(tmp_path / "log")
     whole = path.read_bytes()
-    for at in [*range(0, 64), *range(start - 200, len(whole.rstrip(b"\0")))]:
+    for at in [*range(64), *range(start - 200, len(whole.rstrip(b"\0")))]:
         damaged = bytearray(whole)
         damaged[at] ^= 0x10
         path.write_bytes(damaged)
