@@ -33,7 +33,9 @@ _MEMORY_KEYS = 100_000
 @click.option("--etcd", "program", default="", help="Path of the etcd to compare with.  [default: the one on the PATH]")
 @click.option("--memory", is_flag=True, help="Also compare memory and start-up with 100,000 keys of 256 bytes.")
 @click.option("--json", "report", type=click.Path(path_type=Path), help="Also write the figures to this file.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path), default=Path(".bench"), help="On the disk to measure.")
+@click.option(
+    "--dir", "folder", type=click.Path(path_type=Path), default=Path(".bench"), help="On the disk to measure."
+)
 def main(
     quick: bool,
     rounds: int | None,
@@ -75,9 +77,7 @@ def _compare(
     for _ in range(rounds):
         for server in (reference, ours):
             results[server.kind].append(_load(server, work, shape, counts[server.kind], folder))
-    ratios = [
-        mine.rate / theirs.rate for mine, theirs in zip(results[ours.kind], results[reference.kind], strict=True)
-    ]
+    ratios = [mine.rate / theirs.rate for mine, theirs in zip(results[ours.kind], results[reference.kind], strict=True)]
     return {
         "work": work.name,
         "shape": str(shape),

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from trimaran.cli import main, serve
+from trimaran.cli import main
 from trimaran.cli.values import parse_duration, parse_retention
 from trimaran.runtime.config import NodeConfig
-
 
 # By name: as an attribute of its package it is the command.
 serve_module = importlib.import_module("trimaran.cli.serve")
@@ -42,7 +41,9 @@ def test_the_defaults_are_etcds(served: list[NodeConfig]) -> None:
 def test_a_flag_wins_over_a_variable_and_a_variable_over_the_file(served: list[NodeConfig], tmp_path: Path) -> None:
     file = tmp_path / "trimaran.toml"
     file.write_text('name = "file"\nmax-txn-ops = 7\nheartbeat-interval = 50\n[storage.sqlite]\na = 1\n')
-    result = invoke("serve", "--config-file", str(file), "--name", "flag", TRIMARAN_NAME="env", TRIMARAN_MAX_TXN_OPS="8")
+    result = invoke(
+        "serve", "--config-file", str(file), "--name", "flag", TRIMARAN_NAME="env", TRIMARAN_MAX_TXN_OPS="8"
+    )
     assert result.exit_code == 0, result.output
     (config,) = served
     assert (config.name, config.max_txn_ops, config.heartbeat_interval_s) == ("flag", 8, 0.05)
@@ -109,7 +110,7 @@ def test_durations_are_gos() -> None:
 def test_every_flag_is_explained() -> None:
     result = invoke("serve", "--help")
     assert result.exit_code == 0
-    for option in serve.params:
+    for option in serve_module.serve.params:
         assert getattr(option, "help", ""), f"{option.name} has no help"
 
 

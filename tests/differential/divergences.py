@@ -50,14 +50,19 @@ DIVERGENCES: tuple[Divergence, ...] = (
     Divergence("maintenance: no alarms", "an Alarm answer has a header (3.5)"),
     Divergence("maintenance: a list of alarms", "an Alarm answer has a header (3.5)"),
     Divergence("maintenance: an alarm", "an Alarm answer has a header (3.5); 3.4 panics at an alarm of no known type"),
-    Divergence("maintenance: no space", "an Alarm answer has a header (3.5); NOSPACE also refuses puts of nested Txns (3.5)"),
+    Divergence(
+        "maintenance: no space", "an Alarm answer has a header (3.5); NOSPACE also refuses puts of nested Txns (3.5)"
+    ),
     Divergence("maintenance: corrupt", "an Alarm answer has a header (3.5)"),
     Divergence("maintenance: a downgrade", "Downgrade came with 3.5"),
     Divergence("maintenance: an unknown downgrade action", "Downgrade came with 3.5"),
     Divergence(
-        "lock: a waiter whose lease is revoked", "a waiter whose lease has ended does not get the lock (3.5; Jepsen 2020)"
+        "lock: a waiter whose lease is revoked",
+        "a waiter whose lease has ended does not get the lock (3.5; Jepsen 2020)",
     ),
-    Divergence("error: a wrong wire type", "a known field of another wire type is passed over as unknown (3.7's protobuf)"),
+    Divergence(
+        "error: a wrong wire type", "a known field of another wire type is passed over as unknown (3.7's protobuf)"
+    ),
     Divergence("error: a token without auth", "a token is not looked at while auth is off (3.5)"),
 )
 

@@ -17,7 +17,9 @@ def main() -> None:
     lines = []
     with tempfile.TemporaryDirectory() as folder, running_pair(Path(folder)) as pair:
         if pair.reference_version < FOLLOWED:
-            raise SystemExit(f"the reference is etcd {pair.reference_version}; TRIMARAN_REFERENCE_ETCD must name a newer one")
+            raise SystemExit(
+                f"the reference is etcd {pair.reference_version}; TRIMARAN_REFERENCE_ETCD must name a newer one"
+            )
         for case in CASES:
             row = divergence_of(case.name)
             if row is not None and row.recorded:

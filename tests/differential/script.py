@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
@@ -58,7 +58,7 @@ class Script:
     _open: list[Callable[[], None]] = field(default_factory=list)
     _hidden: dict[int, str] = field(default_factory=dict)
 
-    def record(self, what: str, value: Plain) -> None:
+    def record(self, what: str, value: Any) -> None:
         self.transcript.append(Entry(f"{len(self.transcript)} {what}", self._hide(value)))
 
     def call(self, request: Message, path: str = "") -> Message | Refusal:

@@ -63,7 +63,13 @@ class Operations:
         return self.random.choice([b"", b"", b"\0", self.key(), self.key() + b"\0", b"z"])
 
     def revision(self) -> int:
-        choices = [0, 0, 0, self.base + self.random.randrange(self.revisions + 5), self.random.randrange(1, self.base + 1)]
+        choices = [
+            0,
+            0,
+            0,
+            self.base + self.random.randrange(self.revisions + 5),
+            self.random.randrange(1, self.base + 1),
+        ]
         return self.random.choice(choices)
 
     def put(self) -> PutRequest:
@@ -124,7 +130,9 @@ class Operations:
         )
 
     def op(self, depth: int) -> RequestOp:
-        (kind,) = self.random.choices(["put", "range", "delete", "txn"], weights=[4, 3, 2, 2 if depth < DEPTH_MAX else 0])
+        (kind,) = self.random.choices(
+            ["put", "range", "delete", "txn"], weights=[4, 3, 2, 2 if depth < DEPTH_MAX else 0]
+        )
         if kind == "put":
             return RequestOp(request_put=self.put())
         if kind == "range":

@@ -136,7 +136,12 @@ def test_a_violation_ends_the_connection_with_its_code(server: Server, name: str
 
 
 def test_bytes_that_are_no_http_end_the_connection(server: Server) -> None:
-    for garbage in (b"\x00" * 64, b"\x16\x03\x01\x02\x00\x01", b"SSH-2.0-x\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"):
+    for garbage in (
+        b"\x00" * 64,
+        b"\x16\x03\x01\x02\x00\x01",
+        b"SSH-2.0-x\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    ):
         with connected(server) as connection:
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
@@ -171,7 +176,9 @@ def test_calls_have_deadlines_and_can_be_cancelled(server: Server) -> None:
 def test_compressed_requests_are_taken(server: Server) -> None:
     with grpc.insecure_channel(server.address) as channel:
         put = channel.unary_unary("/etcdserverpb.KV/Put")
-        put(PutRequest(key=b"z", value=b"z" * 10_000).SerializeToString(), compression=grpc.Compression.Gzip, timeout=10)
+        put(
+            PutRequest(key=b"z", value=b"z" * 10_000).SerializeToString(), compression=grpc.Compression.Gzip, timeout=10
+        )
         with pytest.raises(grpc.RpcError) as refused:
             put(PutRequest(key=b"z", value=b"z").SerializeToString(), compression=grpc.Compression.Deflate, timeout=10)
         assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
@@ -186,9 +193,7 @@ def test_a_reader_with_a_tiny_window_gets_everything(server: Server) -> None:
     block = BLOCK.replace(b"\x44\x02/x", b"\x44\x16/etcdserverpb.KV/Range")
     body = b"\0" + struct.pack(">I", len(message)) + message
     with connected(server) as connection:
-        connection.sendall(
-            PREFACE + settings(4, 20) + frame(HEADERS, 4, 1, block) + frame(DATA, 1, 1, body)
-        )
+        connection.sendall(PREFACE + settings(4, 20) + frame(HEADERS, 4, 1, block) + frame(DATA, 1, 1, body))
         stream = connection.makefile("rb")
         got, allowed = b"", 20
         while True:

@@ -89,7 +89,9 @@ def test_an_ambiguous_plugin_is_told(install: Any) -> None:
 
 def test_a_plugin_whose_import_fails_names_the_extra(install: Any) -> None:
     install(("mine", "a_module_that_is_not_there"))
-    with pytest.raises(PluginError, match=r"cannot be imported: No module named 'a_module_that_is_not_there'.*\[mine\]"):
+    with pytest.raises(
+        PluginError, match=r"cannot be imported: No module named 'a_module_that_is_not_there'.*\[mine\]"
+    ):
         Plugins().storage("mine")
 
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from trimaran_memory.state import MemoryState
-
 from trimaran.api.services import RPCS
 from trimaran.member.call import StreamHandler
 from trimaran.member.config import MemberConfig
@@ -17,6 +15,7 @@ from trimaran.member.services import all_methods
 from trimaran.raft import Config, ConfState, HardState, Raft
 from trimaran.state.machine import Machine
 from trimaran.state.membership import cluster_id, initial_members
+from trimaran_memory.state import MemoryState
 
 M = TypeVar("M")
 

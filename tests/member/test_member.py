@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.member.plain import PlainMember
 
+from tests.member.plain import PlainMember
 from trimaran.api import errors
 from trimaran.api.errors import StatusCode
 from trimaran.api.messages import (
@@ -17,9 +17,10 @@ from trimaran.api.messages import (
     RangeRequest,
     StatusRequest,
 )
+from trimaran.member import auto_compaction
+from trimaran.member import member as member_module
 from trimaran.member.config import AutoCompactionMode, MemberConfig
 from trimaran.member.member import CATCH_UP_ENTRIES
-from trimaran.member import auto_compaction, member as member_module
 
 PUT = "/etcdserverpb.KV/Put"
 RANGE = "/etcdserverpb.KV/Range"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.member.plain import PlainCall, PlainMember
-
 from trimaran.api import errors
 from trimaran.api.messages import (
     CampaignRequest,

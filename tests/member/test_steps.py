@@ -110,7 +110,11 @@ def test_timers_run_in_the_order_they_are_due() -> None:
 def test_a_timer_set_by_a_timer_runs_in_a_later_call() -> None:
     timers = Timers(0.0)
     seen: list[str] = []
-    timers.call_after(1.0, lambda: timers.call_after(0.0, lambda: seen.append("later")))
+
+    def first() -> None:
+        timers.call_after(0.0, lambda: seen.append("later"))
+
+    timers.call_after(1.0, first)
     timers.run(1.0)
     assert not seen
     timers.run(1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tests.member.plain import PlainCall, PlainMember
-
 from trimaran.api.messages import (
     CompactionRequest,
     DeleteRangeRequest,

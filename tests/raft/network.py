@@ -285,11 +285,11 @@ class Chaos:
             (self.write, 40),
             (self.propose, 12),
             (self.read, 10),
-            (self.campaign, 2),
+            (self.campaign, 3),
             (self.crash, 1),
-            (self.restart, 2),
+            (self.restart, 6),
             (self.partition, 1),
-            (self.heal, 1),
+            (self.heal, 3),
             (self.change, 2),
             (self.compact, 1),
             (self.transfer, 1),
@@ -389,6 +389,7 @@ class Chaos:
             return
 
     def partition(self) -> None:
+        self.cut.clear()
         members = sorted(self.nodes)
         side = [member for member in members if self.random.random() < 0.4]
         for one in side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.raft.network import Chaos
 
 #: Enough of each mix of options to meet the rare paths; a longer hunt is `CHAOS_SEEDS`-free: raise the numbers here.

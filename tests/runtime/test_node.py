@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import structlog
 import trio
-from tests.member.plain import PlainCall
 
+from tests.member.plain import PlainCall
 from trimaran.api import errors
 from trimaran.api.messages import LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, RangeRequest, SnapshotRequest
 from trimaran.hooks.loader import PluginError, Plugins
@@ -121,20 +121,21 @@ def test_a_log_that_fails_stops_the_node_and_acknowledges_nothing(tmp_path: Path
         return FailingLog(open_log(options), appends=6)
 
     plugin = StoragePlugin("memory", "fails", open_failing, memory.open_state, on_disk=False)
-    acknowledged = []
-    refused = []
+    acknowledged: list[tuple[int, str]] = []
+    refused: list[tuple[int, str]] = []
 
     async def main() -> None:
         async with open_node(config(tmp_path, plugin), log=QUIET) as node:
             for n in range(100):
                 put = await call(node, PUT, PutRequest(key=b"k%d" % n))
+                assert put.status is not None
                 (acknowledged if put.status == (0, "") else refused).append(put.status)
 
     with pytest.raises(NodeError, match="fsync failed"):
         trio.run(main)
     assert 0 < len(acknowledged) <= 6
     assert refused
-    assert {status for status in refused} == {(int(errors.Stopped.code), errors.Stopped.text)}
+    assert set(refused) == {(int(errors.Stopped.code), errors.Stopped.text)}
 
 
 def test_a_data_directory_is_held_by_one_node_at_a_time(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_a_file_of_another_program_is_refused_and_left_as_it_was(tmp_path: Path)
     other.commit()
     other.close()
     before = path.read_bytes()
-    with pytest.raises(StorageForeignError, match="state.db"):
+    with pytest.raises(StorageForeignError, match=r"state\.db"):
         SqliteState(path)
     assert path.read_bytes() == before
 

@@ -12,7 +12,7 @@ from trimaran.cli.serve import serve
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="trimaran")
 def main() -> None:
-    """A consistent, watchable key-value store that every etcd v3 client already knows.
+    r"""A consistent, watchable key-value store that every etcd v3 client already knows.
 
     \b
     Start one:            trimaran serve

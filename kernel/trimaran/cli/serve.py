@@ -19,7 +19,14 @@ from trimaran.hooks.frontend import FrontendError, Logger, TlsFiles
 from trimaran.hooks.loader import PluginError
 from trimaran.hooks.storage import StorageError
 from trimaran.member.config import MAX_REQUEST_BYTES, MAX_TXN_OPS, QUOTA_BYTES, SNAPSHOT_COUNT, AutoCompactionMode
-from trimaran.runtime.config import DEFAULT_CLIENT_URL, DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, ConfigError, NodeConfig
+from trimaran.runtime.config import (
+    DEFAULT_CLIENT_URL,
+    DEFAULT_NAME,
+    DEFAULT_PEER_URL,
+    DEFAULT_TOKEN,
+    ConfigError,
+    NodeConfig,
+)
 from trimaran.runtime.node import Node, NodeError, open_node
 
 #: Tables of a configuration file that belong to plugins: [storage.sqlite], [frontend.etcd].
@@ -75,7 +82,9 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     help="Directory for everything this member keeps.",
 )
 @_option("--storage", default="sqlite", help="Storage plugin that keeps the state.")
-@_option("--log-storage", default="", show_default="what --storage goes with", help="Storage plugin that keeps the log.")
+@_option(
+    "--log-storage", default="", show_default="what --storage goes with", help="Storage plugin that keeps the log."
+)
 @_option("--frontend", default="etcd", help="Frontend plugin that answers clients.")
 @_option("--listen-client-urls", type=Urls(), default=DEFAULT_CLIENT_URL, help="Where to answer clients.")
 @_option(
@@ -84,14 +93,21 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     show_default="where it listens",
     help="What to tell clients about where this member is.",
 )
-@_option("--listen-peer-urls", type=Urls(), default=DEFAULT_PEER_URL, help="Where to answer members; a cluster of one has none.")
+@_option(
+    "--listen-peer-urls",
+    type=Urls(),
+    default=DEFAULT_PEER_URL,
+    help="Where to answer members; a cluster of one has none.",
+)
 @_option(
     "--initial-advertise-peer-urls",
     type=Urls(),
     default=DEFAULT_PEER_URL,
     help="Peer URLs of this member; member and cluster id are made from them.",
 )
-@_option("--initial-cluster", default="", show_default="this member", help="Members of a new cluster: name=peer-url,...")
+@_option(
+    "--initial-cluster", default="", show_default="this member", help="Members of a new cluster: name=peer-url,..."
+)
 @_option("--initial-cluster-state", type=click.Choice(["new"]), default="new", help="Whether the cluster is new.")
 @_option("--initial-cluster-token", default=DEFAULT_TOKEN, help="Tells clusters with equal URLs apart.")
 @_option("--heartbeat-interval", type=int, default=100, help="Milliseconds between a leader's heartbeats.")
@@ -178,9 +194,7 @@ def _config(plugin_options: Mapping[str, Mapping[str, Any]], flags: Mapping[str,
         initial_advertise_peer_urls=flags["initial_advertise_peer_urls"],
         initial_cluster=flags["initial_cluster"],
         initial_cluster_token=flags["initial_cluster_token"],
-        client_tls=TlsFiles(
-            flags["cert_file"], flags["key_file"], flags["trusted_ca_file"], flags["client_cert_auth"]
-        ),
+        client_tls=TlsFiles(flags["cert_file"], flags["key_file"], flags["trusted_ca_file"], flags["client_cert_auth"]),
         heartbeat_interval_s=flags["heartbeat_interval"] / 1000,
         election_timeout_s=flags["election_timeout"] / 1000,
         snapshot_count=flags["snapshot_count"],

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pluggy
 
@@ -44,8 +44,6 @@ class Kind:
 STORAGE: Final = Kind("storage", StoragePlugin, STORAGE_API_VERSION)
 FRONTEND: Final = Kind("frontend", FrontendPlugin, FRONTEND_API_VERSION)
 KINDS: Final[Sequence[Kind]] = (STORAGE, FRONTEND)
-
-O = TypeVar("O")
 
 
 class Plugins:

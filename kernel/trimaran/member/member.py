@@ -38,8 +38,8 @@ from trimaran.raft import (
     NoLeader,
     ProposalDropped,
     Raft,
-    Ready,
     ReadState,
+    Ready,
     Role,
 )
 from trimaran.state.entry import Kind, encode_entry, encode_expiry

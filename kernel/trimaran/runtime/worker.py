@@ -62,7 +62,7 @@ class Worker:
             job, done = item
             try:
                 result = job()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported, and the member stops
+            except Exception as error:
                 result = error
             try:
                 self._token.run_sync_soon(done, result)

@@ -13,21 +13,11 @@ plugin.py      what the kernel's loader finds
 
 from __future__ import annotations
 
+from trimaran.hooks.frontend import Served
 from trimaran_etcd.frontend import EtcdFrontend
 from trimaran_etcd.h2.connection import Limits
-from trimaran_etcd.listeners import Listener, ListenError, TlsFiles, open_listeners
+from trimaran_etcd.listeners import Listener, open_listeners
 from trimaran_etcd.options import EtcdOptions
 from trimaran_etcd.plugin import trimaran_frontend
-from trimaran.hooks.frontend import Served
 
-__all__ = [
-    "EtcdFrontend",
-    "EtcdOptions",
-    "Limits",
-    "ListenError",
-    "Listener",
-    "Served",
-    "TlsFiles",
-    "open_listeners",
-    "trimaran_frontend",
-]
+__all__ = ["EtcdFrontend", "EtcdOptions", "Limits", "Listener", "open_listeners", "trimaran_frontend"]

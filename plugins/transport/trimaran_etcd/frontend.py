@@ -13,11 +13,11 @@ from typing import Final
 
 import trio
 
+from trimaran.hooks.frontend import Served
 from trimaran_etcd.deadlines import DeadlineWheel
 from trimaran_etcd.grpc import head_parser
 from trimaran_etcd.listeners import Listener
 from trimaran_etcd.options import EtcdOptions
-from trimaran.hooks.frontend import Served
 from trimaran_etcd.tls import TlsLayer
 from trimaran_etcd.wire import Surroundings, Wire
 
@@ -29,27 +29,28 @@ _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS,
 
 
 class EtcdFrontend:
-    """Serves one member's methods over gRPC. One `serve` per object."""
+    """Serves one member's methods over gRPC. Owns its listeners; one `serve` per object."""
 
-    def __init__(self, served: Served, options: EtcdOptions | None = None) -> None:
+    def __init__(self, served: Served, listeners: Sequence[Listener], options: EtcdOptions | None = None) -> None:
+        # A name with several addresses gives several listeners of one URL.
+        self.urls: Sequence[str] = list(dict.fromkeys(listener.url for listener in listeners))
         self._served = served
+        self._listeners = listeners
         self._options = options or EtcdOptions()
         self._wheel = DeadlineWheel()
         self._sleep = trio.CancelScope()
-        self._wires: set[Wire] = set()
+        self._wires: dict[Wire, None] = {}
         self._accepting = trio.CancelScope()
         self._around: Surroundings | None = None
         self._idle = trio.Event()
-        self._stopping = False
+        self._drained = trio.Event()
 
     @property
     def connections(self) -> int:
         return len(self._wires)
 
-    async def serve(
-        self, listeners: Sequence[Listener], *, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        """Serve until `stop` has ended, or cancelled; closes the listeners either way. Reports the bound URLs when ready.
+    async def serve(self) -> None:
+        """Answer clients until cancelled, or until `drain` has ended; closes the listeners either way.
 
         Cancelled, it tells every connection with a last GOAWAY, as far as the sockets take it, and closes them.
         """
@@ -65,33 +66,49 @@ class EtcdFrontend:
                 )
                 self._served.at_turn_end(around.flush)
                 nursery.start_soon(self._run_deadlines)
-                task_status.started([listener.url for listener in listeners])
                 try:
-                    await self._accept_all(listeners, around)
-                    await self._finish_draining()
+                    await self._accept_all(around)
+                    await self._drained.wait()
                 finally:
-                    for wire in list(self._wires):
-                        wire.abort()
+                    self._abort_all()
                 nursery.cancel_scope.cancel()
         finally:
-            for listener in listeners:
-                listener.close()
+            self.close()
 
-    async def stop(self) -> None:
-        """Take no more connections, tell the clients (GOAWAY), and let `serve` return when their streams have ended.
+    async def drain(self) -> None:
+        """Take no more connections, tell clients to go elsewhere (GOAWAY), and let open calls end.
 
-        Returns at once in effect; `serve` returns after `drain_timeout` at the latest, and then ends what is left.
+        Returns when the last connection has ended, `drain_timeout` later at the latest; what is left then is ended.
         """
-        self._stopping = True
         self._accepting.cancel()
+        self.close()
+        self._idle = trio.Event()
+        for wire in list(self._wires):
+            wire.drain()
+        if self._around is not None:
+            self._around.flush()
+        with trio.move_on_after(self._options.drain_timeout):
+            if self._wires:
+                await self._idle.wait()
+        self._abort_all()
+        self._drained.set()
         await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Close the listeners. For a frontend that is never served; `serve` and `drain` do it themselves."""
+        for listener in self._listeners:
+            listener.close()
+
+    def _abort_all(self) -> None:
+        for wire in list(self._wires):
+            wire.abort()
 
     # ---- accepting
 
-    async def _accept_all(self, listeners: Sequence[Listener], around: Surroundings) -> None:
+    async def _accept_all(self, around: Surroundings) -> None:
         with self._accepting:
             async with trio.open_nursery() as nursery:
-                for listener in listeners:
+                for listener in self._listeners:
                     nursery.start_soon(self._accept_loop, listener, around)
                 await trio.sleep_forever()
 
@@ -107,7 +124,7 @@ class EtcdFrontend:
             except OSError as error:
                 # The client may be gone before it was accepted: that is its own affair.
                 if error.errno in _OUT_OF_RESOURCES:
-                    self._served.log.error("accept_failed", url=listener.url, reason=error.strerror)
+                    self._served.log.warning("accept_failed", url=listener.url, reason=error.strerror)
                     await trio.sleep(ACCEPT_PAUSE_S)
 
     def _welcome(self, accepted: socket.socket, address: object, listener: Listener, around: Surroundings) -> None:
@@ -125,14 +142,14 @@ class EtcdFrontend:
             return
         tls = None if listener.tls is None else TlsLayer(listener.tls)
         wire = Wire(around, accepted, _peer_name(address, listener), tls)
-        self._wires.add(wire)
+        self._wires[wire] = None
         around.nursery.start_soon(self._run_wire, wire)
 
     async def _run_wire(self, wire: Wire) -> None:
         try:
             await wire.run()
         finally:
-            self._wires.discard(wire)
+            del self._wires[wire]
             if not self._wires:
                 self._idle.set()
 
@@ -151,19 +168,6 @@ class EtcdFrontend:
             self._wheel.expire(trio.current_time())
             assert self._around is not None
             self._around.flush()
-
-    # ---- the end
-
-    async def _finish_draining(self) -> None:
-        if not self._wires:
-            return
-        assert self._around is not None
-        self._idle = trio.Event()
-        for wire in list(self._wires):
-            wire.drain()
-        self._around.flush()
-        with trio.move_on_after(self._options.drain_timeout):
-            await self._idle.wait()
 
 
 def _peer_name(address: object, listener: Listener) -> str:

@@ -1,7 +1,7 @@
 """Listeners: client URLs to bound sockets, and the TLS context that goes with them.
 
-Owns URL reading, binding, unix socket files. Blocking calls, made once before anything is served; host names are resolved
-as the system does it (etcd allows an IP address or localhost here).
+Owns URL reading, binding, unix socket files. Blocking calls, made once before anything is served; host names are
+resolved as the system does it (etcd allows an IP address or localhost here).
 Source: etcd client/pkg/transport/listener.go (a CA means that client certificates are required), unix_listener.go.
 """
 
@@ -18,47 +18,16 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from trimaran.hooks.frontend import FrontendError, TlsFiles
+
 BACKLOG: Final = 4096
 SCHEMES: Final = ("http", "https", "unix", "unixs")
 PORT_DEFAULT: Final = 2379
 
 
-class ListenError(Exception):
-    """A client URL cannot be served. The text names the URL, what is wrong and what would do."""
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files of a TLS listener. A trusted CA makes client certificates mandatory, as in etcd."""
-
-    cert_file: str
-    key_file: str
-    trusted_ca_file: str = ""
-    client_cert_auth: bool = False
-    crl_file: str = ""
-
-    def context(self) -> ssl.SSLContext:
-        """Raises OSError or ssl.SSLError where a file cannot be read or used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-        context.load_cert_chain(self.cert_file, self.key_file)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        if self.trusted_ca_file or self.client_cert_auth:
-            context.verify_mode = ssl.CERT_REQUIRED
-            if self.trusted_ca_file:
-                context.load_verify_locations(self.trusted_ca_file)
-            else:
-                context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        if self.crl_file:
-            context.load_verify_locations(self.crl_file)
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-        return context
-
-
 @dataclass(slots=True)
 class Listener:
-    """A bound, listening, non-blocking socket. `url` holds the port the system chose. `close` also removes a unix socket file."""
+    """A bound, listening, non-blocking socket. `url` holds the real port; `close` removes a unix socket file too."""
 
     url: str
     socket: socket.socket
@@ -73,14 +42,14 @@ class Listener:
                     os.unlink(self.path)
 
 
-def open_listeners(urls: Sequence[str], tls: TlsFiles | None = None) -> list[Listener]:
+def open_listeners(urls: Sequence[str], tls: TlsFiles | None = None, crl_file: str = "") -> list[Listener]:
     """Bind every URL, or none: http://host:port, https://, unix:///path, unixs://. Port 0 lets the system choose.
 
-    A host name with several addresses gives several listeners. Raises ListenError.
+    A host name with several addresses gives several listeners. Raises FrontendError.
     """
     opened: list[Listener] = []
     try:
-        context = _context(urls, tls)
+        context = _context(urls, tls or TlsFiles(), crl_file)
         for url in urls:
             opened += _open(url, context)
     except BaseException:
@@ -90,16 +59,35 @@ def open_listeners(urls: Sequence[str], tls: TlsFiles | None = None) -> list[Lis
     return opened
 
 
-def _context(urls: Sequence[str], tls: TlsFiles | None) -> ssl.SSLContext | None:
+def tls_context(files: TlsFiles, crl_file: str = "") -> ssl.SSLContext:
+    """A trusted CA makes client certificates mandatory, as in etcd. Raises OSError (ssl.SSLError is one)."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.load_cert_chain(files.cert_file, files.key_file)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if files.trusted_ca_file or files.client_cert_auth:
+        context.verify_mode = ssl.CERT_REQUIRED
+        if files.trusted_ca_file:
+            context.load_verify_locations(files.trusted_ca_file)
+        else:
+            context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+    if crl_file:
+        context.load_verify_locations(crl_file)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    return context
+
+
+def _context(urls: Sequence[str], tls: TlsFiles, crl_file: str) -> ssl.SSLContext | None:
     secure = [url for url in urls if url.startswith(("https:", "unixs:"))]
     if not secure:
         return None
-    if tls is None:
-        raise ListenError(f"{secure[0]}: needs a certificate and a key (--cert-file, --key-file)")
+    if not (tls.cert_file and tls.key_file):
+        raise FrontendError(f"{secure[0]}: needs a certificate and a key (--cert-file, --key-file)")
     try:
-        return tls.context()
-    except (OSError, ssl.SSLError) as error:
-        raise ListenError(f"{secure[0]}: cannot load {tls.cert_file}, {tls.key_file}: {error}") from error
+        return tls_context(tls, crl_file)
+    except OSError as error:
+        raise FrontendError(f"{secure[0]}: cannot load {tls.cert_file}, {tls.key_file}: {error}") from error
 
 
 def _open(url: str, context: ssl.SSLContext | None) -> list[Listener]:
@@ -107,18 +95,18 @@ def _open(url: str, context: ssl.SSLContext | None) -> list[Listener]:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise ListenError(f"{url}: not a URL ({error})") from error
+        raise FrontendError(f"{url}: not a URL ({error})") from error
     if parts.scheme not in SCHEMES:
-        raise ListenError(f"{url}: unknown scheme; one of {', '.join(SCHEMES)} is needed")
+        raise FrontendError(f"{url}: unknown scheme; one of {', '.join(SCHEMES)} is needed")
     secure = context if parts.scheme in ("https", "unixs") else None
     try:
         if parts.scheme.startswith("unix"):
             return [_open_unix(url, parts.netloc + parts.path, secure)]
         if parts.path not in ("", "/") or parts.query or parts.username:
-            raise ListenError(f"{url}: only scheme, host and port are allowed")
+            raise FrontendError(f"{url}: only scheme, host and port are allowed")
         return _open_tcp(parts.scheme, parts.hostname or "", PORT_DEFAULT if port is None else port, secure)
     except OSError as error:
-        raise ListenError(f"{url}: cannot listen: {error}") from error
+        raise FrontendError(f"{url}: cannot listen: {error}") from error
 
 
 def _open_tcp(scheme: str, host: str, port: int, context: ssl.SSLContext | None) -> list[Listener]:
@@ -153,7 +141,7 @@ def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
 
 def _open_unix(url: str, path: str, context: ssl.SSLContext | None) -> Listener:
     if not path:
-        raise ListenError(f"{url}: no path; unix:///run/trimaran.sock would do")
+        raise FrontendError(f"{url}: no path; unix:///run/trimaran.sock would do")
     _remove_stale(path)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

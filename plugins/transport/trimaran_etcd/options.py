@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from trimaran_etcd.h2.connection import Limits
@@ -24,11 +25,24 @@ class EtcdOptions:
     write_timeout: float = 120.0
     #: After GOAWAY or a last answer: how long the client may take to close.
     linger: float = 2.0
-    #: How long `stop` waits for open streams; and for the ping that says that the first GOAWAY was read.
+    #: How long a drain waits for open streams; and for the ping that says that the first GOAWAY was read.
     drain_timeout: float = 5.0
     drain_ping_timeout: float = 1.0
     connections_max: int = 20_000
+    #: --client-crl-file: PEM, revoked client certificates.
+    client_crl_file: str = ""
+    #: In a configuration file, a table of the same names.
     limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.limits, Mapping):
+            object.__setattr__(self, "limits", Limits(**self.limits))
+        for name in ("grpc_keepalive_min_time", "grpc_keepalive_interval", "grpc_keepalive_timeout"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, and may not be negative")
+        for name in ("max_concurrent_streams", "connections_max", "handshake_timeout", "write_timeout"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, and must be above 0")
 
     def connection_limits(self) -> Limits:
         """The limits of one connection, with what has a flag of its own."""

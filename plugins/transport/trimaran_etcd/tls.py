@@ -6,7 +6,8 @@ Sans-IO in effect: `ssl.SSLObject` over two MemoryBIOs; no socket. Knows nothing
 from __future__ import annotations
 
 import ssl
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 READ_BYTES: Final = 64 * 1024
 
@@ -28,7 +29,7 @@ class TlsLayer:
         self.closed = False
 
     def receive(self, data: bytes) -> bytes:
-        """Plaintext of what came so far. Sets `ready` after the handshake, `closed` when the peer ended. Raises TlsError."""
+        """Plaintext of what came. Sets `ready` after the handshake, `closed` when the peer ended. Raises TlsError."""
         self._incoming.write(data)
         try:
             if not self.ready:
@@ -64,8 +65,8 @@ class TlsLayer:
     @property
     def common_name(self) -> str:
         """CN of the client's verified certificate; "" without one."""
-        certificate = self._object.getpeercert()
-        for group in (certificate or {}).get("subject", ()):
+        certificate: Mapping[str, Any] = self._object.getpeercert() or {}
+        for group in certificate.get("subject", ()):
             for name, value in group:
                 if name == "commonName":
                     return str(value)

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import trio
 
+from trimaran.hooks.frontend import Served
 from trimaran_etcd.call import Session
 from trimaran_etcd.deadlines import DeadlineWheel
 from trimaran_etcd.grpc import RequestHead
@@ -26,12 +28,11 @@ from trimaran_etcd.h2.frames import PREFACE, ErrorCode
 from trimaran_etcd.h2.headers import Fields
 from trimaran_etcd.http1 import Http1Connection
 from trimaran_etcd.options import EtcdOptions
-from trimaran.hooks.frontend import Served
 from trimaran_etcd.tls import TlsError, TlsLayer
 
 #: One read. Larger makes the turn of the loop longer (a thousand small requests fit in), smaller costs uploads.
 READ_BYTES: Final = 32 * 1024
-#: Times that a flush goes on with one connection while the socket takes all there is, before it leaves it to the writer.
+#: Times that a flush goes on with one connection while the socket takes all there is; the writer does the rest.
 FLUSH_ROUNDS_MAX: Final = 4
 
 
@@ -117,7 +118,7 @@ class Wire:
         try:
             await self._read_loop()
         except Exception as error:  # noqa: BLE001, RUF100 - one connection's bug must not reach another
-            around.served.log.error("connection_failed", peer=self.peer, exc_info=error)
+            self._log_failure(error)
         finally:
             self._broken = True
             around.wheel.remove(self)
@@ -130,6 +131,9 @@ class Wire:
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
             around.flush()
+
+    def _log_failure(self, error: Exception) -> None:
+        self._around.served.log.error("connection_failed", peer=self.peer, exc_info=error)
 
     async def _read_loop(self) -> None:
         sock = self._socket
@@ -227,7 +231,7 @@ class Wire:
                 self._due = "headers"
                 self._around.schedule(self, now + self._around.options.handshake_timeout)
         elif self._due != "keepalive" and self._due != "ping" and http2.established:
-            self._arm_keepalive(now)
+            self._arm_keepalive()
 
     async def _wait_for_room(self) -> None:
         http2 = self.http2
@@ -341,17 +345,15 @@ class Wire:
             if self.http2 is not None or (self._http1 is not None and self._http1.finished):
                 self._half_close()
         else:
-            self._arm_keepalive(trio.current_time())
+            self._arm_keepalive()
 
     # ---- endings and timers
 
     def _break(self) -> None:
         """The socket is of no use any more: the reader wakes up to that, and cleans up."""
         self._broken = True
-        try:
+        with suppress(OSError):  # not connected any more: the reader sees that too
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # not connected any more: the reader sees that too
 
     def _half_close(self) -> None:
         """Everything is said: close our half once it is sent, and give the client a moment to close its own.
@@ -373,7 +375,7 @@ class Wire:
         self._due = "linger"
         self._around.schedule(self, trio.current_time() + self._around.options.linger)
 
-    def _arm_keepalive(self, now: float) -> None:
+    def _arm_keepalive(self) -> None:
         self._due = "keepalive"
         options = self._around.options
         if options.grpc_keepalive_interval > 0 and options.grpc_keepalive_timeout > 0:
@@ -387,20 +389,20 @@ class Wire:
         http2 = self.http2
         if self._due == "keepalive" and http2 is not None:
             if now < self._read_at + options.grpc_keepalive_interval:
-                self._arm_keepalive(now)
+                self._arm_keepalive()
                 return
             http2.ping()
             self._due = "ping"
             self._around.schedule(self, now + options.grpc_keepalive_timeout)
         elif self._due == "ping" and now < self._read_at + options.grpc_keepalive_timeout:
-            self._arm_keepalive(now)
+            self._arm_keepalive()
         elif self._due == "write" and now < self._wrote_at + options.write_timeout:
             self._around.schedule(self, self._wrote_at + options.write_timeout)
         elif self._due == "headers" and http2 is not None and not http2.block_open:
-            self._arm_keepalive(now)
+            self._arm_keepalive()
         elif self._due == "drain" and http2 is not None:
             http2.drain_final()
-            self._arm_keepalive(now)
+            self._arm_keepalive()
         else:
             if self._due != "linger":
                 self._around.served.log.info("connection_timed_out", peer=self.peer, waited_for=self._due)

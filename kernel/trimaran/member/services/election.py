@@ -129,9 +129,7 @@ class ElectionService:
 
     def _proclaim(self, key: bytes, created: int, value: bytes, lease_id: int) -> Steps:
         """Returns the revision. Raises ApiError where the key is no longer the one that campaigned."""
-        request = TxnRequest(
-            compare=[waiting.created_at(key, created)], success=[waiting.put_op(key, value, lease_id)]
-        )
+        request = TxnRequest(compare=[waiting.created_at(key, created)], success=[waiting.put_op(key, value, lease_id)])
         revision, response = yield from waiting.transact(self._member, request)
         if not response.succeeded:
             raise errors.ElectionNotLeader()

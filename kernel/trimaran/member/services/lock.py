@@ -84,5 +84,3 @@ def _leave(member: Member, key: bytes) -> None:
 def _unlock(member: Member, call: Call, request: UnlockRequest) -> Steps:
     revision = yield from waiting.delete(member, request.key)
     call.reply(member.header(revision) + UnlockResponse().SerializeToString())
-
-

@@ -102,7 +102,8 @@ class MaintenanceService:
         complaints = [] if member.has_leader else [errors.NoLeader().text]
         # As Go prints the message; etcdctl and dashboards show the text as it is.
         return complaints + [
-            f"memberID:{member_id} alarm:{AlarmType.Name(alarm)} " for alarm, member_id in member.machine.alarms.active()
+            f"memberID:{member_id} alarm:{AlarmType.Name(alarm)} "
+            for alarm, member_id in member.machine.alarms.active()
         ]
 
     def defragment(self, call: Call, _request: DefragmentRequest) -> None:
@@ -172,10 +173,16 @@ class MaintenanceService:
                     return
                 digest.update(blob)
                 remaining -= len(blob)
-                part = SnapshotResponse(remaining_bytes=remaining, blob=blob, version=storage_version(self._member.api_version))
+                part = SnapshotResponse(
+                    remaining_bytes=remaining, blob=blob, version=storage_version(self._member.api_version)
+                )
                 if not call.send(part.SerializeToString()):
                     yield writable
-            call.send(SnapshotResponse(blob=digest.digest(), version=storage_version(self._member.api_version)).SerializeToString())
+            call.send(
+                SnapshotResponse(
+                    blob=digest.digest(), version=storage_version(self._member.api_version)
+                ).SerializeToString()
+            )
             call.finish()
         finally:
             opened.close()

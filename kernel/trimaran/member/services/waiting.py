@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trimaran.api.errors import ApiError, StatusCode
+from trimaran.api.keyrange import prefix_end
 from trimaran.api.messages import (
     Compare,
     DeleteRangeRequest,
@@ -18,7 +19,6 @@ from trimaran.api.messages import (
     TxnRequest,
     TxnResponse,
 )
-from trimaran.api.keyrange import prefix_end
 from trimaran.member.call import Call
 from trimaran.member.services.base import current, proposal, run_for
 from trimaran.member.steps import Resume, Steps
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 #: The lease of a Lock or Campaign that brought none, in seconds; etcd's session default.
 SESSION_TTL_S = 60
+
 
 def run_recipe(call: Call, steps: Steps) -> None:
     """Run a recipe's steps. Its errors are UNKNOWN with etcd's text: etcd's servers pass on what their own client said."""

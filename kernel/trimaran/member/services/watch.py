@@ -161,13 +161,7 @@ class WatchStream:
         """Events this watch should have had are gone: it ends. The hub has already forgotten it."""
         self._forget(watcher.id)
         member = self._member
-        self._send(
-            member.header(0)
-            + _watch_id(watcher.id)
-            + _CANCELED
-            + _COMPACT_REVISION
-            + varint(compact_revision)
-        )
+        self._send(member.header(0) + _watch_id(watcher.id) + _CANCELED + _COMPACT_REVISION + varint(compact_revision))
 
     def caught_up(self) -> None:
         """Answer a progress request that has been waiting for every watch of the stream to be up to date."""

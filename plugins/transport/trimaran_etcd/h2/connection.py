@@ -1,16 +1,16 @@
 """One HTTP/2 connection, the server's side: frames in, frames out, every rule of RFC 9113 that a server must hold.
 
-Pure: `receive(data, now)` takes bytes and the time in seconds; what is to be sent gathers in `out`, which the owner joins
-and sends. What a request means is decided by `accept`, which makes the `Stream` objects.
+Pure: `receive(data, now)` takes bytes and the time in seconds; what is to be sent gathers in `out`, which the owner
+joins and sends. What a request means is decided by `accept`, which makes the `Stream` objects.
 
 Invariants
 * A violation ends in exactly one GOAWAY with the RFC's code; nothing is read after it (`failed`).
 * Every header block that arrives is decoded, also of a stream that is refused or gone: HPACK state is the connection's.
 * Memory a peer can occupy is bounded: `out_bytes` (the owner stops reading above `out_bytes_max`), `pending_bytes` (new
-  requests are deferred above `pending_bytes_max`), `held_bytes` (window credit is withheld above the soft limit from all
-  but the oldest incomplete message, requests fail above the hard one), one header block, and a frame's worth of input.
-* Work a peer can cause without asking for anything useful is bounded by two budgets: control frames, and resets (its own
-  as well as those it makes us send).
+  requests are deferred above `pending_bytes_max`), `held_bytes` (window credit is withheld above the soft limit from
+  all but the oldest incomplete message, requests fail above the hard one), one header block, and one frame of input.
+* Work a peer can cause without asking for anything useful is bounded by two budgets: control frames, and resets (its
+  own as well as those it makes us send).
 The data path (`_frames`) is written flat for speed: no object per frame, one unpack per frame header.
 Source: RFC 9113; docs/design.md for the measurements; CVE-2019-9511..9518, -2023-44487, -2024-27316, -2025-8671.
 """
@@ -265,14 +265,14 @@ class Connection(Generic[Head]):
             self._drop(stream)
 
     def drain(self) -> None:
-        """Begin a graceful end: first GOAWAY, which refuses nothing yet, and a ping that tells when it was read (6.8)."""
+        """Begin a graceful end: a GOAWAY that refuses nothing yet, and a ping that tells when it was read (6.8)."""
         if self.draining or self.failed:
             return
         self.draining = True
         self.write(goaway_frame(STREAM_ID_MAX, ErrorCode.NO_ERROR) + ping_frame(DRAIN_PING, ack=False))
 
     def drain_final(self) -> None:
-        """Second GOAWAY: streams above the last one are ignored from now on. The owner calls it when the ping is late."""
+        """Second GOAWAY: later streams are ignored from now on. The owner calls it when the ping is late."""
         if self._drain_final or self.failed:
             return
         self.draining = self._drain_final = True
@@ -292,7 +292,7 @@ class Connection(Generic[Head]):
         self.out_bytes += len(data)
 
     def hold(self, stream: Stream, delta: int) -> None:
-        """Account octets of an incomplete message. A stream that holds none gives way to those whose credit is withheld."""
+        """Account octets of an incomplete message. Once a stream holds none, withheld credit is given to others."""
         self.held_bytes += delta
         stream.held_bytes += delta
         if stream.held_bytes:
@@ -303,7 +303,7 @@ class Connection(Generic[Head]):
             self._feed_starved()
 
     def defer(self, stream: Stream) -> bool:
-        """True where the request must wait for its `on_turn`, as too much output waits already. Resets beyond the cap."""
+        """True where the request must wait for `on_turn`, as too much output waits already. Resets beyond the cap."""
         if self.pending_bytes <= self.limits.pending_bytes_max and not self._deferred:
             return False
         if len(self._deferred) >= self.limits.deferred_requests_max:
@@ -484,11 +484,8 @@ class Connection(Generic[Head]):
         """Open the stream's window again, unless too many octets of incomplete messages are held already."""
         if stream.id not in self.streams or stream.remote_closed:
             return
-        if (
-            self.held_bytes > self.limits.held_soft_bytes
-            and stream.held_bytes
-            and next(iter(self._partial)) != stream.id
-        ):
+        crowded = self.held_bytes > self.limits.held_soft_bytes
+        if crowded and stream.held_bytes and next(iter(self._partial)) != stream.id:
             self._starved[stream.id] = stream
             return
         self.write(window_update_frame(stream.id, stream.uncredited_bytes))

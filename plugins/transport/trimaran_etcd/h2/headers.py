@@ -1,12 +1,12 @@
 """Header blocks: HPACK bytes to request fields, bounded and checked, and looked up by their bytes while that is sound.
 
-Pure. The dynamic table and Huffman coding are the `hpack` library's; the loop over a block is ours, because the bound on
-the decoded size, the knowledge whether the table changed, and the cost of a field all live in that loop.
+Pure. The dynamic table and Huffman coding are the `hpack` library's; the loop over a block is ours, because the bound
+on the decoded size, the knowledge whether the table changed, and the cost of a field all live in that loop.
 
 Invariant of the lookup: a block's meaning depends on its bytes and the dynamic table alone. A block that left the table
 unchanged is remembered, and everything remembered is forgotten when a later block changes the table.
 Clients send a new `grpc-timeout` with each request, which changes the table each time; so fields are parsed without it,
-and the parsed form is looked up a second time by the remaining fields (their tuples come out of the table, cheap to hash).
+and the parsed form is looked up a second time by the remaining fields (tuples out of the table, cheap to hash).
 Source: RFC 7541; RFC 9113 sections 8.2 and 8.3; CVE-2016-6581 (decoded size).
 """
 
@@ -224,7 +224,7 @@ def malformed_trailers(fields: Fields) -> str:
 
 
 def literal(name: bytes, value: bytes) -> bytes:
-    """One field as a literal that touches no table (RFC 7541 6.2.2), so that the bytes are right on every connection."""
+    """One field as a literal that touches no table (RFC 7541 6.2.2): the bytes are right on every connection."""
     return b"\x00" + _length(len(name)) + name + _length(len(value)) + value
 
 
