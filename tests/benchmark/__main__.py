@@ -52,13 +52,15 @@ def main(
     click.echo(f"{_version(program)}; Python {platform.python_version()}; {os.cpu_count()} cores; {rounds} rounds")
     rows = []
     try:
-        with running(etcd(folder / "etcd", program=program or None)) as reference:
-            with running(trimaran(folder / "trimaran", "--log-level", "warn")) as ours:
-                for server in (reference, ours):
-                    _prepare(server)
-                for number, (work, shape) in enumerate(QUICK if quick else FULL, 1):
-                    _say(f"{number}/{len(QUICK if quick else FULL)} {work.name} {shape}")
-                    rows.append(_compare(reference, ours, work, shape, rounds, seconds, folder))
+        with (
+            running(etcd(folder / "etcd", program=program or None)) as reference,
+            running(trimaran(folder / "trimaran", "--log-level", "warn")) as ours,
+        ):
+            for server in (reference, ours):
+                _prepare(server)
+            for number, (work, shape) in enumerate(QUICK if quick else FULL, 1):
+                _say(f"{number}/{len(QUICK if quick else FULL)} {work.name} {shape}")
+                rows.append(_compare(reference, ours, work, shape, rounds, seconds, folder))
         _print(rows)
         sizes = [_memory(folder, program)] if memory else []
         if report is not None:

@@ -16,7 +16,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-Plain: TypeAlias = "None | bool | int | float | str | bytes | RemainingTtl | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | bytes | RemainingTtl | list[Plain] | dict[str, Plain] | None"
 
 REVISION_FIELDS = frozenset(
     {"revision", "mod_revision", "create_revision", "compact_revision", "hash_revision", "rev"},
@@ -138,7 +138,7 @@ class Reader:
             if field.full_name in self.omitted:
                 continue
             read[field.name] = self._field(field, value)
-        for unknown in UnknownFieldSet(message):
+        for unknown in UnknownFieldSet(message):  # type: ignore[attr-defined]  # the stubs know only length and items
             read[f"unknown field {unknown.field_number}"] = True
         return read
 

@@ -164,12 +164,13 @@ def test_a_failed_operation_is_reported_and_every_later_call_raises(
     with pytest.raises(StorageError, match="broken"):
         call(log)
     done = files.count
-    for later in (
+    refused: list[Callable[[], None]] = [
         lambda: log.append([entry(4)], None),
         lambda: log.append([], None),
         lambda: log.compact(1, 1),
         lambda: log.reset(9, 2, HardState()),
-    ):
+    ]
+    for later in refused:
         with pytest.raises(StorageError, match="broken"):
             later()
     log.close()
@@ -268,8 +269,8 @@ class Story:
 def test_a_crash_at_any_operation_keeps_what_was_promised_and_nothing_by_halves(tmp_path: Path, seed: int) -> None:
     """RELIABILITY 4, 14370: each acknowledged write is there; the one under way is there whole or not at all."""
     files = FaultyFiles()
-    log, _ = open_log(tmp_path / "whole", files) if (tmp_path / "whole").mkdir() is None else (None, None)
-    assert log is not None
+    (tmp_path / "whole").mkdir()
+    log, _ = open_log(tmp_path / "whole", files)
     Story(seed).play(log)
     log.close()
     for crash_at in range(1, files.count + 1):

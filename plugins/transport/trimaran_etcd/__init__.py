@@ -13,7 +13,6 @@ plugin.py      what the kernel's loader finds
 
 from __future__ import annotations
 
-from trimaran.hooks.frontend import Served
 from trimaran_etcd.frontend import EtcdFrontend
 from trimaran_etcd.h2.connection import Limits
 from trimaran_etcd.listeners import Listener, open_listeners

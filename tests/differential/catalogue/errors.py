@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.differential.cases import Topic
+from tests.differential.plain import Plain
 from tests.differential.script import Script
 from trimaran.api.messages import (
     AuthenticateRequest,
@@ -56,7 +57,7 @@ def undecodable(name: str, path: str, request: bytes) -> None:
     @TOPIC.case(name)
     def run(script: Script) -> None:
         answer = script.link.raw(path, request)
-        outcome = script.outcome(answer) if not isinstance(answer, bytes) else {"answered": True}
+        outcome: Plain = script.outcome(answer) if not isinstance(answer, bytes) else {"answered": True}
         assert isinstance(outcome, dict)
         text = outcome.get("text", "")
         assert isinstance(text, str)
