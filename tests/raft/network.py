@@ -103,6 +103,7 @@ class Node:
 
     def take(self) -> Ready:
         """Take one Ready: send, begin its write, apply."""
+        self.checker.state(self)
         ready = self.raft.ready()
         self.checker.ready(self, ready)
         self.outbox += ready.messages

@@ -6,6 +6,7 @@ leaves the real files as a power cut might: of each unsynced write, some sectors
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -34,7 +35,6 @@ class FaultyFiles(FileSystem):
         self.write_bytes_max: int | None = None
         self.calls: list[str] = []
         self._unsynced: dict[int, list[tuple[int, bytes, bytes]]] = {}
-        self._paths: dict[int, Path] = {}
 
     def _enter(self, name: str) -> None:
         self.count += 1
@@ -49,7 +49,6 @@ class FaultyFiles(FileSystem):
         if create:
             self._enter("create")
         fd = super().open(path, create=create)
-        self._paths[fd] = path
         self._unsynced.setdefault(fd, [])
         return fd
 
@@ -60,7 +59,7 @@ class FaultyFiles(FileSystem):
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
         self._enter("pwrite")
         data = bytes(data[: self.write_bytes_max])
-        before = self._paths[fd].read_bytes()[offset : offset + len(data)].ljust(len(data), b"\0")
+        before = os.pread(fd, len(data), offset).ljust(len(data), b"\0")
         self._unsynced[fd].append((offset, before, data))
         return super().pwrite(fd, data, offset)
 
@@ -77,9 +76,6 @@ class FaultyFiles(FileSystem):
     def rename(self, old: Path, new: Path) -> None:
         self._enter("rename")
         super().rename(old, new)
-        for fd, path in self._paths.items():
-            if path == old:
-                self._paths[fd] = new
 
     def unlink(self, path: Path) -> None:
         self._enter("unlink")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trimaran.hooks.storage import STORAGE_API_VERSION, LogStore, StateStore, StorageOptions, StoragePlugin
-from trimaran.testing.storage import LogStoreContract, StateStoreContract
+from trimaran.testing.storage import LogStoreContract, StateStoreContract, entry
 from trimaran_memory import MemoryDisk, MemoryOptions
 from trimaran_segments import SegmentsOptions
 
@@ -70,17 +70,6 @@ class TestSegmentLog(LogStoreContract):
         return opener(StorageOptions(path, SegmentsOptions(segment_bytes=32768)))
 
 
-class TestSegmentLogAsShipped(LogStoreContract):
-    """Segments of the usual size: everything in one, so that one seed is enough."""
-
-    random_runs = 1
-
-    def open(self, path: Path) -> LogStore:
-        opener = plugin("segments").open_log
-        assert opener is not None
-        return opener(StorageOptions(path))
-
-
 @pytest.mark.parametrize("name", ["memory", "sqlite", "segments"])
 def test_each_package_declares_a_plugin_of_its_own_name(name: str) -> None:
     declared = plugin(name)
@@ -91,3 +80,17 @@ def test_each_package_declares_a_plugin_of_its_own_name(name: str) -> None:
 
 def test_segments_give_a_log_only() -> None:
     assert plugin("segments").open_state is None
+
+
+def test_segments_have_16_mib_where_nothing_else_is_chosen(tmp_path: Path) -> None:
+    opener = plugin("segments").open_log
+    assert opener is not None
+    log = opener(StorageOptions(tmp_path))
+    log.load()
+    log.append([entry(1)], None)
+    log.close()
+    (segment,) = (tmp_path / "log").iterdir()
+    assert segment.stat().st_size == 16 << 20
+    again = opener(StorageOptions(tmp_path))
+    assert again.load().entries == [entry(1)]
+    again.close()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.storage.faulty_files import CrashError, FaultyFiles
 from trimaran.hooks.storage import LogContents, StorageCorruptError, StorageError, StorageForeignError
-from trimaran.raft import Entry, HardState
+from trimaran.raft import Entry, EntryKind, HardState
 from trimaran.testing.storage import entry, run_of
 from trimaran_segments.format import (
     HEADER_BYTES,
@@ -231,7 +231,7 @@ def test_what_a_killed_process_wrote_is_written_and_synced_again_before_it_count
 
 
 class Story:
-    """A fixed life of a log: what it holds after each call, so that a crash can be placed between any two operations."""
+    """A fixed life of a log and what it holds after each call, so that a crash can be placed at any operation."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -239,7 +239,7 @@ class Story:
         self.next_model = self.model
 
     def play(self, log: SegmentLog) -> None:
-        for step in range(30):
+        for step in range(24):
             kind = self.chance.choices(["append", "cut", "compact", "reset"], [8, 2, 3, 0.5])[0]
             self._step(log, kind, step + 1)
             self.model = self.next_model
@@ -265,7 +265,7 @@ class Story:
             log.append(new, hard_state)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_crash_at_any_operation_keeps_what_was_promised_and_nothing_by_halves(tmp_path: Path, seed: int) -> None:
     """RELIABILITY 4, 14370: each acknowledged write is there; the one under way is there whole or not at all."""
     files = FaultyFiles()
@@ -344,9 +344,7 @@ def test_any_damage_to_a_header_is_declared(tmp_path: Path) -> None:
     """A file gets its name after its header is durable, so no crash leaves a bad one."""
     _, file, _ = damaged_log(tmp_path)
     intact = file.read_bytes()
-    for offset in range(104):
-        if 12 <= offset < 16:
-            continue
+    for offset in range(100):
         file.write_bytes(intact[:offset] + bytes([intact[offset] ^ 1]) + intact[offset + 1 :])
         with pytest.raises(StorageCorruptError, match="offset 0"):
             reopened(tmp_path)
@@ -395,10 +393,11 @@ def test_a_bad_end_of_a_full_segment_is_corruption(tmp_path: Path) -> None:
     log.close()
     first = segments(tmp_path)[0]
     data = bytearray(first.read_bytes())
-    # The last of the three records that fit: 4096 bytes behind the header, 1056 each.
-    data[HEADER_BYTES + 2 * 1056 + 30] ^= 1
+    # Three records fit behind the header; this is the last of them.
+    at = HEADER_BYTES + 2 * record_bytes(len(encode_append([entry(1, data=bytes(1000))], None)))
+    data[at + 30] ^= 1
     first.write_bytes(data)
-    with pytest.raises(StorageCorruptError, match=rf"{first.name} offset {HEADER_BYTES + 2 * 1056}: bad end"):
+    with pytest.raises(StorageCorruptError, match=rf"{first.name} offset {at}: bad end"):
         reopened(tmp_path)
 
 
@@ -446,10 +445,7 @@ def test_a_newer_format_is_refused(tmp_path: Path) -> None:
 entries = st.builds(
     lambda first, parts: [Entry(term, first + i, kind, data) for i, (term, kind, data) in enumerate(parts)],
     st.integers(1, 1 << 62),
-    st.lists(
-        st.tuples(st.integers(0, (1 << 64) - 1), st.sampled_from(list(entry(1).kind.__class__)), st.binary()),
-        max_size=5,
-    ),
+    st.lists(st.tuples(st.integers(0, (1 << 64) - 1), st.sampled_from(EntryKind), st.binary()), max_size=5),
 )
 hard_states = st.builds(HardState, *[st.integers(0, (1 << 64) - 1)] * 3)
 

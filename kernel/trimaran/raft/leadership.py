@@ -150,6 +150,7 @@ class Leadership:
     def _append_rejected(self, progress: Progress, message: Message) -> None:
         if message.force and progress.match == 0 and progress.state is not ProgressState.SNAPSHOT:
             progress.bare = self.dirty = True
+            progress.paused = False
             return
         hint = message.reject_hint
         if message.log_term:

@@ -615,5 +615,5 @@ class StateStoreContract(ABC):
         store.close()
 
 
-class _StreamBrokenError(Exception):
-    """What a contract's stream raises half way."""
+class _StreamBrokenError(OSError):
+    """What a contract's stream raises half way: an error as a broken connection gives, and not the store's."""

@@ -57,6 +57,9 @@ def storage_errors(path: Path, doing: str) -> Iterator[None]:
         if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StorageCorruptError(f"{path}: {error} while {doing}: restore the member from its peers") from error
         raise StorageError(f"{path}: {error} while {doing}") from error
+    except UnicodeDecodeError as error:
+        # Damaged text, be it stored or in one of SQLite's own messages about what it found.
+        raise StorageCorruptError(f"{path}: {error} while {doing}: restore the member from its peers") from error
     except (sqlite3.Error, OSError, OverflowError) as error:
         raise StorageError(f"{path}: {error} while {doing}") from error
 

@@ -78,10 +78,10 @@ class SqliteState:
 
     def revisions(self, start: tuple[int, int], limit: int) -> list[Revision]:
         main, sub = start
-        if main > MAIN_MAX:
-            return []
         if sub > SUB_MAX:
             main, sub = main + 1, 0
+        if main > MAIN_MAX:
+            return []
         return _revisions(self._read(_PAGE, (main << SUB_BITS | sub, limit)))
 
     def size(self) -> StoreSize:
@@ -99,7 +99,7 @@ class SqliteState:
         try:
             with self._lock:
                 return self._reader.execute(sql, parameters).fetchall()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             # Once more, inside the translation, which is too slow for the path that succeeds.
             with storage_errors(self._writer.path, "reading"), self._lock:
                 return self._reader.execute(sql, parameters).fetchall()
@@ -108,12 +108,15 @@ class SqliteState:
         return SqliteSnapshot(self._writer.path)
 
     def install(self, buckets: Mapping[str, Iterable[tuple[bytes, bytes]]], revisions: Iterable[Revision]) -> None:
-        with self._writer.transaction("installing a snapshot", 0) as connection:
-            connection.execute("DELETE FROM revisions")
-            connection.execute("DELETE FROM pairs")
-            connection.executemany(_INSERT, map(_row, revisions))
-            for bucket, pairs in buckets.items():
-                connection.executemany(_PUT, ((bucket, key, value) for key, value in pairs))
+        try:
+            with self._writer.transaction("installing a snapshot", 0) as connection:
+                connection.execute("DELETE FROM revisions")
+                connection.execute("DELETE FROM pairs")
+                connection.executemany(_INSERT, _sourced(map(_row, revisions)))
+                for bucket, pairs in buckets.items():
+                    connection.executemany(_PUT, _sourced((bucket, key, value) for key, value in pairs))
+        except _SourceError as carrier:
+            raise carrier.error from None
         self._writer.sync()
         self._writer.checkpoint("PASSIVE")
 
@@ -159,6 +162,20 @@ class SqliteSnapshot:
 
     def close(self) -> None:
         self._connection.close()
+
+
+class _SourceError(Exception):
+    """Carries an error of the rows' source past the code that would take it for the disk's."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _sourced(rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from rows
+    except Exception as error:
+        raise _SourceError(error) from error
 
 
 def _row(revision: Revision) -> _Row:
