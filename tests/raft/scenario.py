@@ -225,9 +225,8 @@ class _Fixed(Random):
 
 def _conf(conf: ConfState) -> str:
     words = ["voters=" + ",".join(map(str, conf.voters))]
-    for name in ("voters_outgoing", "learners", "learners_next"):
-        if getattr(conf, name):
-            words.append(f"{name}=" + ",".join(map(str, getattr(conf, name))))
+    named = [(name, getattr(conf, name)) for name in ("voters_outgoing", "learners", "learners_next")]
+    words += [f"{name}=" + ",".join(map(str, ids)) for name, ids in named if ids]
     return " ".join(words + (["auto_leave"] if conf.auto_leave else []))
 
 

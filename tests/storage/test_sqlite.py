@@ -283,3 +283,11 @@ def expected_kind(value: bytes) -> str:
     # SQLite counts these two as no characters, as it does a broken one.
     odd = "\0" in text or "\ufffe" in text or "\uffff" in text
     return "blob" if odd or len(value) > 1024 else "text"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to hold the header of one" * 4])
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "state.db").write_bytes(content)
+    with pytest.raises(StorageForeignError, match="not a trimaran state file"):
+        SqliteState(tmp_path / "state.db")
+    assert file_contents(tmp_path) == {"state.db": content}
