@@ -222,3 +222,27 @@ def test_other_kinds_of_listeners(address: str, tmp_path: Path) -> None:
         target = other if address == "unix" else f"ipv6:[::1]:{member.port + 1}"
         with grpc.insecure_channel(target) as channel:
             channel.unary_unary("/etcdserverpb.KV/Range")(RangeRequest(key=b"k").SerializeToString(), timeout=10)
+
+
+def test_a_ping_is_answered_with_its_content(server: Server) -> None:
+    """RFC 9113 6.7."""
+    with connected(server) as connection:
+        connection.sendall(opened(frame(PING, payload=b"12345678")))
+        stream = connection.makefile("rb")
+        while True:
+            head = stream.read(9)
+            payload = stream.read(int.from_bytes(head[:3], "big"))
+            if head[3] == PING:
+                break
+        stream.close()
+    assert (head[4], payload) == (1, b"12345678")
+
+
+def test_pings_without_end_are_not_put_up_with(server: Server) -> None:
+    """etcd's --grpc-keepalive-min-time: grpc-go ends such a connection with ENHANCE_YOUR_CALM and "too_many_pings"."""
+    with connected(server) as connection:
+        connection.sendall(opened(*(frame(PING, payload=bytes(8)) for _ in range(10))))
+        goaways = [payload for kind, _, _, payload in received(connection) if kind == GOAWAY]
+    assert [(int.from_bytes(payload[4:8], "big"), payload[8:]) for payload in goaways] == [
+        (ENHANCE_YOUR_CALM, b"too_many_pings")
+    ]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 import trio
+from trio.testing import MockClock
 
 from tests.member.plain import PlainCall
 from trimaran.api import errors
@@ -242,3 +243,35 @@ def test_a_snapshot_holds_everything_and_ends_with_its_checksum(storage: str, tm
             assert [record.main for record in records] == list(range(2, 52))
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("orderly", [True, False])
+def test_what_is_left_of_a_lease_survives_a_restart(orderly: bool, tmp_path: Path) -> None:
+    """A checkpoint half-way through a lease nobody renews, and one of every lease at an orderly stop."""
+    settings = config(tmp_path)
+    clock = MockClock(rate=1.0)
+
+    async def spend() -> int:
+        async with open_node(settings, log=QUIET) as node:
+            grant = await call(node, "/etcdserverpb.Lease/LeaseGrant", LeaseGrantRequest(TTL=100))
+            lease: int = grant.answer.ID
+            clock.jump(60)
+            with trio.fail_after(30):
+                while not (found := node.member.machine.lessor.get(lease)) or not found.remaining:
+                    await trio.sleep(0.01)
+            if not orderly:
+                raise KeyError(lease)
+        return lease
+
+    async def left(lease: int) -> int:
+        async with open_node(settings, log=QUIET) as node:
+            answer = await call(node, "/etcdserverpb.Lease/LeaseTimeToLive", LeaseTimeToLiveRequest(ID=lease))
+            ttl: int = answer.answer.TTL
+            return ttl
+
+    try:
+        lease = trio.run(spend, clock=clock)
+    except KeyError as broken_off:
+        lease = broken_off.args[0]
+    # 40 s are left, and a leader's first second is given on top.
+    assert 35 <= trio.run(left, lease) <= 42

@@ -408,6 +408,10 @@ class Member:
         last = entries[-1]
         self._committed_term = last.term
         self.raft.applied_to(last.index)
+        if self.is_leader and last.term == self.raft.term and not machine.lessor.primary:
+            # Only now is every entry of earlier terms applied, checkpoints included. A lease is given an election's
+            # time beyond what is left of it: its owner could not renew meanwhile.
+            machine.lessor.promote(self.config.election_ticks * self.config.heartbeat_s)
         changes = machine.take_changes()
         if changes:
             self.hub.publish(changes)
@@ -501,10 +505,7 @@ class Member:
     # Leadership and leases.
 
     def _role_changed(self, role: Role, leader: int) -> None:
-        if role is Role.LEADER:
-            # A lease is given an election's time beyond what is left of it: its owner could not renew meanwhile.
-            self.machine.lessor.promote(self.config.election_ticks * self.config.heartbeat_s)
-        else:
+        if role is not Role.LEADER:
             self.machine.lessor.demote()
         if leader == 0:
             watchers, self._leader_watchers = self._leader_watchers, {}
