@@ -53,5 +53,6 @@ def trimaran_storage() -> StoragePlugin:
         summary="log and state in memory; nothing survives the process",
         open_log=open_log,
         open_state=open_state,
+        on_disk=False,
         options_type=MemoryOptions,
     )
