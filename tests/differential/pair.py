@@ -62,14 +62,9 @@ class Pair:
         assert bases[0] == bases[1], f"the servers could not be brought to one revision: {bases}"
         return bases[0]
 
-    def run(self, case: Case, *, spare_reference: bool = False) -> tuple[list[Entry], list[Entry]]:
-        """Run a case on both servers; returns the reference's transcript and trimaran's.
-
-        `spare_reference`: run it on trimaran alone; the reference's transcript is empty.
-        """
+    def run(self, case: Case) -> tuple[list[Entry], list[Entry]]:
+        """Run a case on both servers; returns the reference's transcript and trimaran's."""
         base = self.align()
-        if spare_reference:
-            return [], self._transcript(case, self.trimaran, base)
         with ThreadPoolExecutor(2) as pool:
             runs = [pool.submit(self._transcript, case, link, base) for link in self.both()]
             reference, trimaran = (run.result() for run in runs)
