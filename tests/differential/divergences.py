@@ -51,7 +51,8 @@ DIVERGENCES: tuple[Divergence, ...] = (
     Divergence("maintenance: a list of alarms", "an Alarm answer has a header (3.5)"),
     Divergence("maintenance: an alarm", "an Alarm answer has a header (3.5); 3.4 panics at an alarm of no known type"),
     Divergence(
-        "maintenance: no space", "an Alarm answer has a header (3.5); NOSPACE also refuses puts of nested Txns (etcd 22139)"
+        "maintenance: no space",
+        "an Alarm answer has a header (3.5); NOSPACE also refuses puts of nested Txns (etcd 22139)",
     ),
     Divergence("maintenance: corrupt", "an Alarm answer has a header (3.5)"),
     Divergence("maintenance: a downgrade", "Downgrade came with 3.5"),
