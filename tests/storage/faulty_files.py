@@ -1,7 +1,8 @@
 """A file system for the segment log that fails where it is told to, and can lose what was not synced.
 
 Owns the record of unsynced writes. A crash is an operation that raises `CrashError` instead of being done; `lose` then
-leaves the real files as a power cut might: of each unsynced write, some sectors are there and some are not.
+leaves the real files as a power cut might: of each unsynced write, some sectors are there and some are not. Since
+what is durable is decided here, nothing is synced for real, which makes hundreds of crashes a matter of seconds.
 """
 
 from __future__ import annotations
@@ -65,12 +66,10 @@ class FaultyFiles(FileSystem):
 
     def fdatasync(self, fd: int) -> None:
         self._enter("fdatasync")
-        super().fdatasync(fd)
         self._unsynced[fd] = []
 
     def fsync(self, fd: int) -> None:
         self._enter("fsync")
-        super().fsync(fd)
         self._unsynced[fd] = []
 
     def rename(self, old: Path, new: Path) -> None:
@@ -83,7 +82,6 @@ class FaultyFiles(FileSystem):
 
     def fsync_dir(self, path: Path) -> None:
         self._enter("fsync_dir")
-        super().fsync_dir(path)
 
     def lose(self, chance: random.Random) -> None:
         """End the process: take back sectors of unsynced writes, a random choice of them, and close the files."""

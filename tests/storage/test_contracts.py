@@ -78,6 +78,16 @@ def test_each_package_declares_a_plugin_of_its_own_name(name: str) -> None:
     assert declared.api_version == STORAGE_API_VERSION
 
 
+def test_memory_never_touches_the_data_directory(tmp_path: Path) -> None:
+    declared = plugin("memory")
+    assert declared.open_log is not None
+    assert declared.open_state is not None
+    assert not declared.on_disk
+    declared.open_log(StorageOptions(tmp_path / "none")).append([entry(1)], None)
+    declared.open_state(StorageOptions(tmp_path / "none")).sync()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_segments_give_a_log_only() -> None:
     assert plugin("segments").open_state is None
 

@@ -38,7 +38,7 @@ def open_log(path: Path, files: FaultyFiles | None = None) -> tuple[SegmentLog, 
 
 
 def reopened(path: Path) -> LogContents:
-    log, contents = open_log(path)
+    log, contents = open_log(path, FaultyFiles())
     log.close()
     return contents
 
@@ -84,6 +84,21 @@ def test_segments_are_filled_one_after_another_and_recycled(tmp_path: Path) -> N
     log.close()
     contents = reopened(tmp_path)
     assert (contents.start_index, [each.index for each in contents.entries]) == (39, list(range(40, 45)))
+
+
+@pytest.mark.parametrize("reopen", [False, True])
+def test_a_segment_whose_entries_were_replaced_is_not_kept_for_them(tmp_path: Path, reopen: bool) -> None:
+    log, _ = open_log(tmp_path)
+    for index in range(1, 13):
+        log.append([entry(index, data=bytes(1000))], None)
+    log.append([entry(2, 2, bytes(3000))], None)
+    if reopen:
+        log.close()
+        log, _ = open_log(tmp_path)
+    log.compact(2, 2)
+    assert len(segments(tmp_path)) == 1
+    log.close()
+    assert reopened(tmp_path) == LogContents(HardState(), 2, 2, [])
 
 
 def test_records_of_a_segments_earlier_life_are_never_read(tmp_path: Path) -> None:
@@ -265,7 +280,7 @@ class Story:
             log.append(new, hard_state)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_crash_at_any_operation_keeps_what_was_promised_and_nothing_by_halves(tmp_path: Path, seed: int) -> None:
     """RELIABILITY 4, 14370: each acknowledged write is there; the one under way is there whole or not at all."""
     files = FaultyFiles()
@@ -281,13 +296,15 @@ def test_a_crash_at_any_operation_keeps_what_was_promised_and_nothing_by_halves(
         with pytest.raises(CrashError):
             crash(path, story, files_now)
         files_now.lose(random.Random(crash_at))
-        survived, contents = open_log(path)
+        survived, contents = open_log(path, FaultyFiles())
         assert contents in (story.model, story.next_model), f"seed {seed}, crash at operation {crash_at}"
         # And the log is as good as any other.
         after = contents.start_index + len(contents.entries) + 1
         survived.append([entry(after, 99, bytes(5000))], HardState(99, 0, 0))
         survived.close()
-        assert reopened(path).entries == [*contents.entries, entry(after, 99, bytes(5000))]
+        survived, grown = open_log(path, FaultyFiles())
+        survived.close()
+        assert grown.entries == [*contents.entries, entry(after, 99, bytes(5000))]
         shutil.rmtree(path)
 
 
