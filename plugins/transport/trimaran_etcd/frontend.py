@@ -113,7 +113,7 @@ class EtcdFrontend:
                 await trio.sleep_forever()
 
     async def _accept_loop(self, listener: Listener, around: Surroundings) -> None:
-        while True:
+        while listener.socket.fileno() >= 0:  # a drain may come before the first turn of this loop
             await trio.lowlevel.wait_readable(listener.socket)
             try:
                 for _ in range(ACCEPTS_PER_TURN):

@@ -117,6 +117,9 @@ class Wire:
         around.schedule(self, self._read_at + around.options.handshake_timeout)
         try:
             await self._read_loop()
+        except trio.Cancelled:
+            self.abort()
+            raise
         except Exception as error:  # noqa: BLE001, RUF100 - one connection's bug must not reach another
             self._log_failure(error)
         finally:
@@ -227,10 +230,10 @@ class Wire:
         if http2.finished:
             self._half_close()
         elif http2.block_open:
-            if self._due != "headers":
+            if self._due in ("handshake", "keepalive", "ping"):
                 self._due = "headers"
                 self._around.schedule(self, now + self._around.options.handshake_timeout)
-        elif self._due != "keepalive" and self._due != "ping" and http2.established:
+        elif self._due in ("handshake", "headers", "ping") and http2.established:
             self._arm_keepalive()
 
     async def _wait_for_room(self) -> None:
@@ -394,8 +397,6 @@ class Wire:
             http2.ping()
             self._due = "ping"
             self._around.schedule(self, now + options.grpc_keepalive_timeout)
-        elif self._due == "ping" and now < self._read_at + options.grpc_keepalive_timeout:
-            self._arm_keepalive()
         elif self._due == "write" and now < self._wrote_at + options.write_timeout:
             self._around.schedule(self, self._wrote_at + options.write_timeout)
         elif self._due == "headers" and http2 is not None and not http2.block_open:

@@ -123,6 +123,7 @@ class Connection(Generic[Head]):
         "_deferred",
         "_drain_final",
         "_gaps",
+        "_ignored_stream_id",
         "_last_ping_at",
         "_now",
         "_partial",
@@ -209,6 +210,7 @@ class Connection(Generic[Head]):
         self._ping_mark = 0
         self._ping_strikes = 0
         self._drain_final = False
+        self._ignored_stream_id = 0
         self._greet()
 
     def _greet(self) -> None:
@@ -458,7 +460,7 @@ class Connection(Generic[Head]):
             self._credit_connection()
         if stream is None or stream.remote_closed:
             self._charge()
-            if stream_id not in self._reset_by_us:
+            if stream_id <= self.last_stream_id and stream_id not in self._reset_by_us:
                 self.reset_stream(stream_id, ErrorCode.STREAM_CLOSED)
             return
         if flags & PADDED:
@@ -536,6 +538,7 @@ class Connection(Generic[Head]):
             return
         decoded = self._decoder.decode(block)
         if self._drain_final:
+            self._ignored_stream_id = max(self._ignored_stream_id, stream_id)
             return  # it came after our last word, and the client knows that it was not handled (6.8)
         if stream_id != last + 2 and last + 2 < stream_id:
             self._gaps.append((last + 2 if last else 1, stream_id))
@@ -687,7 +690,7 @@ class Connection(Generic[Head]):
 
     def _idle(self, stream_id: int) -> bool:
         """Stream 0, a server's id, or one not opened yet."""
-        return stream_id > self.last_stream_id or not stream_id & 1
+        return stream_id > max(self.last_stream_id, self._ignored_stream_id) or not stream_id & 1
 
     def _charge(self, frames: int = 1) -> None:
         refund = (self.progress - self._control_mark) * CONTROL_FRAMES_PER_PROGRESS - (frames - 1)

@@ -31,7 +31,7 @@ FIELD_OVERHEAD_BYTES: Final = 32
 #: Remembered blocks of one connection, and remembered parsed heads. A client has a handful of methods and tokens.
 REMEMBERED_MAX: Final = 128
 #: A prefix integer may spend this many octets after the prefix: enough for any length or index we would accept.
-INTEGER_OCTETS_MAX: Final = 4
+INTEGER_OCTETS_MAX: Final = 5
 TIMEOUT_NAME: Final = b"grpc-timeout"
 
 _STATIC: Final[tuple[Field, ...]] = tuple(HeaderTable.STATIC_TABLE)
